@@ -1,0 +1,1 @@
+//! Images and OCI bundles: reference, pull, unpack, root file system, `config.json`.

@@ -1,0 +1,2 @@
+//! carob: keeps Kubernetes Pods on one machine, as a kubelet would.
+fn main() {}
