@@ -1,0 +1,63 @@
+//! A volume of a Pod.
+
+use serde::{Deserialize, Serialize};
+
+/// One entry of `spec.volumes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// A DNS label, unique in the Pod.
+    pub name: String,
+    /// What it is.
+    pub source: VolumeSource,
+}
+
+/// What a volume is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VolumeSource {
+    /// A directory that lives as long as the Pod's sandbox.
+    EmptyDir {
+        /// Disk or memory.
+        medium: Medium,
+        /// Bytes it may hold.
+        size_limit: Option<u64>,
+    },
+    /// A path of the machine.
+    HostPath {
+        /// Absolute, without `..`.
+        path: String,
+        /// What must be there, or be made.
+        kind: HostPathType,
+    },
+}
+
+/// `emptyDir.medium`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Medium {
+    /// The disk below Carob's root.
+    #[default]
+    Disk,
+    /// A tmpfs.
+    Memory,
+}
+
+/// `hostPath.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum HostPathType {
+    /// Not checked.
+    #[default]
+    Unset,
+    /// Made with mode 0755 when absent.
+    DirectoryOrCreate,
+    /// Must exist.
+    Directory,
+    /// Made with mode 0644 when absent.
+    FileOrCreate,
+    /// Must exist.
+    File,
+    /// Must exist.
+    Socket,
+    /// Must exist.
+    CharDevice,
+    /// Must exist.
+    BlockDevice,
+}
