@@ -1,2 +1,1 @@
-//! carob: keeps Kubernetes Pods on one machine, as a kubelet would.
 fn main() {}

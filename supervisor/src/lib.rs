@@ -1,0 +1,5 @@
+//! The supervisor's parts; `main.rs` only starts them.
+
+pub mod dirs;
+pub mod logs;
+pub mod runtime;

@@ -1,0 +1,61 @@
+//! Tells when a log directory changes, by inotify: nothing polls.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::io::unix::AsyncFd;
+
+/// Watches directories; wakes whenever a file in one of them is written, made or renamed.
+pub struct Follow {
+    inotify: AsyncFd<Watcher>,
+}
+
+struct Watcher(Inotify);
+
+impl AsFd for Watcher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Follow {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// When the user's inotify instances are used up.
+    pub fn new() -> io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        Ok(Self {
+            inotify: AsyncFd::register(Watcher(inotify))?,
+        })
+    }
+
+    /// Watches one more directory.
+    ///
+    /// # Errors
+    /// When it does not exist or the user's watches are used up.
+    pub fn watch(&self, dir: &Path) -> io::Result<()> {
+        let flags =
+            AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        self.inotify.get_ref().0.add_watch(dir, flags)?;
+        Ok(())
+    }
+
+    /// Returns when something has changed since the last call.
+    ///
+    /// # Errors
+    /// When the kernel's queue can't be read.
+    pub async fn changed(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.inotify.readable().await?;
+            match ready.get_inner().0.read_events() {
+                Ok(_) => return Ok(()),
+                Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The embedded backend: starts a shim per Pod, as containerd would, and hears its events.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::{env, fs, io};
+
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+use super::{EventServer, Shim, TaskError, TaskEvent};
+use crate::dirs::{Dirs, DirsError};
+
+/// The shim's file name, by containerd's rule for `io.containerd.carob.v1`.
+pub const SHIM: &str = "containerd-shim-carob-v1";
+/// The containerd namespace that our shims are told.
+const NAMESPACE: &str = "carob";
+
+/// Starts shims and owns the socket that they report to.
+pub struct Embedded {
+    program: PathBuf,
+    socket: PathBuf,
+    server: EventServer,
+}
+
+/// Why a shim could not be started or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// It isn't installed.
+    #[error(
+        "the shim {SHIM} is neither beside carob nor in PATH; install it or set CAROB_SHIM to its path"
+    )]
+    NoShim,
+    /// The event socket can't be made.
+    #[error("cannot listen for events on {socket:?}: {source}")]
+    Listen {
+        /// The socket.
+        socket: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A directory can't be made.
+    #[error(transparent)]
+    Dirs(#[from] DirsError),
+    /// The shim did not start.
+    #[error("the shim did not start: {0}")]
+    Start(String),
+    /// The shim started but doesn't answer.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+impl Embedded {
+    /// Finds the shim and listens for events below the state directory.
+    ///
+    /// # Errors
+    /// When there is no shim or no socket can be made.
+    pub async fn open(
+        dirs: &Dirs,
+        sink: mpsc::UnboundedSender<TaskEvent>,
+    ) -> Result<Self, EmbeddedError> {
+        let program = find_shim().ok_or(EmbeddedError::NoShim)?;
+        let socket = dirs
+            .state
+            .join(format!("events-{}.sock", std::process::id()));
+        let listen = |source| EmbeddedError::Listen {
+            socket: socket.clone(),
+            source,
+        };
+        match fs::remove_file(&socket) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(listen(e)),
+            _ => {}
+        }
+        let server = EventServer::listen(&socket, sink).await.map_err(listen)?;
+        Ok(Self {
+            program,
+            socket,
+            server,
+        })
+    }
+
+    /// Starts the shim of a Pod in the bundle of its sandbox and connects to it.
+    ///
+    /// # Errors
+    /// The shim's own words when it refuses to start.
+    pub async fn start_shim(&self, id: &str, bundle: &Path) -> Result<Shim, EmbeddedError> {
+        let output = shim_command(&self.program, &self.socket, id, bundle)
+            .arg("start")
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .map_err(|e| EmbeddedError::Start(format!("{:?}: {e}", self.program)))?;
+        if !output.status.success() {
+            return Err(EmbeddedError::Start(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ));
+        }
+        let address = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok(Shim::connect(&address).await?)
+    }
+
+    /// Cleans up a container whose shim was killed: its processes, cgroup and mounts.
+    ///
+    /// # Errors
+    /// The shim's own words when it can't.
+    pub async fn delete_orphan(&self, id: &str, bundle: &Path) -> Result<(), EmbeddedError> {
+        delete_orphan(&self.program, &self.socket, id, bundle).await
+    }
+
+    /// Stops hearing events.
+    pub async fn close(self) {
+        self.server.close().await;
+    }
+}
+
+/// Cleans up a container that no shim serves any more.
+///
+/// # Errors
+/// The shim's own words when it can't.
+pub async fn delete_orphan(
+    program: &Path,
+    socket: &Path,
+    id: &str,
+    bundle: &Path,
+) -> Result<(), EmbeddedError> {
+    let output = shim_command(program, socket, id, bundle)
+        .arg("-bundle")
+        .arg(bundle)
+        .arg("delete")
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|e| EmbeddedError::Start(format!("{program:?}: {e}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(EmbeddedError::Start(
+        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    ))
+}
+
+fn shim_command(program: &Path, socket: &Path, id: &str, bundle: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(["-namespace", NAMESPACE, "-id", id, "-address"])
+        .arg(socket);
+    command.current_dir(bundle).env("TTRPC_ADDRESS", socket);
+    command
+}
+
+/// The shim named by `CAROB_SHIM`, else the one beside this program, else the one in `PATH`.
+pub fn find_shim() -> Option<PathBuf> {
+    if let Some(named) = env::var_os("CAROB_SHIM") {
+        return Some(named.into());
+    }
+    let beside = env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.join(SHIM)));
+    let in_path = env::var_os("PATH").into_iter().flat_map(|p| {
+        env::split_paths(&p)
+            .map(|d| d.join(SHIM))
+            .collect::<Vec<_>>()
+    });
+    beside
+        .into_iter()
+        .chain(in_path)
+        .find(|candidate| candidate.is_file())
+}
