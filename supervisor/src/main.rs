@@ -1,1 +1,3 @@
+//! carob: keeps Kubernetes Pods on one machine, as a kubelet would.
+
 fn main() {}

@@ -1,7 +1,7 @@
 //! Tells when a log directory changes, by inotify: nothing polls.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -15,9 +15,9 @@ pub struct Follow {
 
 struct Watcher(Inotify);
 
-impl AsFd for Watcher {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+impl AsRawFd for Watcher {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
     }
 }
 
@@ -28,9 +28,9 @@ impl Follow {
     /// When the user's inotify instances are used up.
     pub fn new() -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        Ok(Self {
-            inotify: AsyncFd::register(Watcher(inotify))?,
-        })
+        // SAFETY: the watcher owns its descriptor and always returns the same one.
+        let inotify = unsafe { AsyncFd::register(Watcher(inotify)) }?;
+        Ok(Self { inotify })
     }
 
     /// Watches one more directory.
