@@ -1,3 +1,10 @@
 //! The pure half of the supervisor: what a Pod is and what it does next, with no I/O, no clock and no async.
 
+pub mod action;
+pub mod backoff;
+pub mod decide;
+pub mod event;
 pub mod pod;
+pub mod state;
+pub mod status;
+pub mod time;

@@ -1,0 +1,97 @@
+//! What to do for a Pod. Every action is idempotent; a target has at most one in flight.
+//!
+//! Each is answered by exactly one event, named below, except [`Action::Signal`]. After a restart of the
+//! supervisor an action whose answer was not recorded is issued again: its executor then finds what is
+//! there and answers as if it had just done it. An executor gives up after some time, with the failing answer:
+//! a Pod can't be torn down around an action that never ends.
+
+use serde::{Deserialize, Serialize};
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Make namespaces, network and volumes. `SandboxCreated` or `SandboxFailed`.
+    CreateSandbox {
+        /// Which sandbox.
+        attempt: u32,
+    },
+    /// Have the container's image here, pulled if its policy says so. `ImageReady` or `ImageFailed`.
+    /// The only action that may still be in flight when a Pod is done: drop it then.
+    EnsureImage {
+        /// The container's name.
+        container: String,
+    },
+    /// Create, from the image made ready before, in the current sandbox. `ContainerCreated` or
+    /// `ContainerFailed`, after which nothing of it may be left.
+    CreateContainer {
+        /// The container's name.
+        container: String,
+        /// Which instance; also its restart count.
+        attempt: u32,
+    },
+    /// Start. `ContainerStarted` or `ContainerFailed`; `ContainerStarted` also when it ended meanwhile.
+    StartContainer {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+    },
+    /// Send a signal to a running container. No answer, or `SignalFailed`; a SIGKILL may be asked for
+    /// while the stop signal has not been delivered yet.
+    Signal {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+        /// Which signal.
+        signal: Signal,
+    },
+    /// Delete the ended container and its writable layer; keep its log. `ContainerRemoved` or
+    /// `ContainerRemoveFailed`. Nothing to delete is success.
+    RemoveContainer {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+    },
+    /// Stop the pause program; remove network and volumes. `SandboxRemoved` or `SandboxRemoveFailed`.
+    /// Nothing to remove is success.
+    RemoveSandbox {
+        /// Which sandbox.
+        attempt: u32,
+    },
+}
+
+/// Which signal to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Signal {
+    /// The container's stop signal: the image's, or SIGTERM.
+    StopSignal,
+    /// SIGKILL, to every process of the container.
+    Kill,
+}
+
+/// What an action works on; at most one action per target is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target<'a> {
+    /// The Pod's sandbox.
+    Sandbox,
+    /// A container's image.
+    Image(&'a str),
+    /// A container.
+    Container(&'a str),
+}
+
+impl Action {
+    /// What the action works on. None for a signal, which has no answer to wait for.
+    pub fn target(&self) -> Option<Target<'_>> {
+        match self {
+            Self::CreateSandbox { .. } | Self::RemoveSandbox { .. } => Some(Target::Sandbox),
+            Self::EnsureImage { container } => Some(Target::Image(container)),
+            Self::CreateContainer { container, .. }
+            | Self::StartContainer { container, .. }
+            | Self::RemoveContainer { container, .. } => Some(Target::Container(container)),
+            Self::Signal { .. } => None,
+        }
+    }
+}

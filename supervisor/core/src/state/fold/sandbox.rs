@@ -1,0 +1,79 @@
+//! Events of the sandbox.
+
+use super::Fold;
+use crate::action::Action;
+use crate::backoff::{Backoff, RETRY};
+use crate::event::Event;
+use crate::state::{SandboxRecord, SandboxStage};
+use crate::status::PodEvent;
+
+impl Fold<'_> {
+    pub(super) fn sandbox(&mut self, event: Event) {
+        let now = self.now;
+        match event {
+            Event::SandboxCreated {
+                attempt,
+                id,
+                pid,
+                ips,
+            } => {
+                self.answered(&Action::CreateSandbox { attempt });
+                let Some(sandbox) = self.current(attempt) else {
+                    return;
+                };
+                sandbox.id = Some(id);
+                sandbox.pid = Some(pid);
+                if sandbox.stage == SandboxStage::Creating {
+                    sandbox.stage = SandboxStage::Ready;
+                    if !ips.is_empty() {
+                        self.state.observed.pod_ips = ips;
+                    }
+                    self.state.memory.sandbox_create = None;
+                }
+            }
+            Event::SandboxFailed { attempt, message } => {
+                self.answered(&Action::CreateSandbox { attempt });
+                let Some(sandbox) = self.current(attempt) else {
+                    return;
+                };
+                if sandbox.stage != SandboxStage::Creating {
+                    return;
+                }
+                sandbox.stage = SandboxStage::Failed;
+                let delay = &mut self.state.memory.sandbox_create;
+                *delay = Some(Backoff::next(*delay, RETRY, now.mono, now.mono));
+                let text = format!("Failed to create pod sandbox: {message}");
+                self.tell(PodEvent::warning(now, "FailedCreatePodSandBox", text));
+            }
+            Event::SandboxExited { attempt } => {
+                if let Some(sandbox) = self.current(attempt)
+                    && sandbox.stage != SandboxStage::Failed
+                {
+                    sandbox.stage = SandboxStage::Exited;
+                }
+            }
+            Event::SandboxRemoved { attempt } => {
+                self.answered(&Action::RemoveSandbox { attempt });
+                if self.current(attempt).is_some() {
+                    self.state.observed.sandbox = None;
+                    self.state.memory.sandbox_remove = None;
+                }
+            }
+            Event::SandboxRemoveFailed { attempt, message } => {
+                self.answered(&Action::RemoveSandbox { attempt });
+                if self.current(attempt).is_some() {
+                    let delay = &mut self.state.memory.sandbox_remove;
+                    *delay = Some(Backoff::next(*delay, RETRY, now.mono, now.mono));
+                    let text = format!("error killing pod: {message}");
+                    self.tell(PodEvent::warning(now, "FailedKillPod", text));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn current(&mut self, attempt: u32) -> Option<&mut SandboxRecord> {
+        let sandbox = self.state.observed.sandbox.as_mut();
+        sandbox.filter(|s| s.attempt == attempt)
+    }
+}

@@ -1,0 +1,164 @@
+//! What the decisions remember from one to the next: back-offs, the stop in progress, actions in flight.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Action, Target};
+use crate::backoff::Backoff;
+use crate::pod::Pod;
+use crate::status::{Phase, PodEvent};
+use crate::time::{Mono, Now};
+
+/// All that is remembered of a Pod.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// When the Pod was accepted, for `activeDeadlineSeconds`.
+    pub accepted: Mono,
+    /// When the Pod was accepted, for the status.
+    pub start_time: Timestamp,
+    /// Actions issued and not answered.
+    pub in_flight: Vec<Action>,
+    /// The deletion that was asked for.
+    pub delete: Option<Delete>,
+    /// The stop that is going on or done.
+    pub stop: Option<Stop>,
+    /// The number of the next sandbox.
+    pub next_sandbox: u32,
+    /// Delay of the next try to make a sandbox.
+    pub sandbox_create: Option<Backoff>,
+    /// Delay of the next try to remove the sandbox.
+    pub sandbox_remove: Option<Backoff>,
+    /// How many init containers the current sandbox has behind it: ended well, or sidecar and started.
+    pub init_done: usize,
+    /// By container name.
+    pub containers: BTreeMap<String, ContainerMemory>,
+    /// Pull back-offs by image as written in the manifest.
+    pub images: BTreeMap<String, Backoff>,
+    /// Since when each condition is as it is, in the order of the status.
+    pub conditions: Vec<ConditionRecord>,
+    /// `Succeeded` or `Failed`, once reached.
+    pub final_phase: Option<Phase>,
+    /// Entries for the event log that no decision has handed out yet.
+    pub outbox: Vec<PodEvent>,
+}
+
+/// A deletion asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// End of the grace period.
+    pub kill_at: Mono,
+    /// SIGKILL at once.
+    pub force: bool,
+}
+
+/// Containers are being stopped, then removed, then the sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Why.
+    pub cause: StopCause,
+    /// End of the grace period.
+    pub kill_at: Mono,
+    /// SIGKILL at once.
+    pub force: bool,
+}
+
+/// Why a Pod is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopCause {
+    /// Its containers are through, or an init container failed for good.
+    Finished,
+    /// It was deleted.
+    Deleted,
+    /// `activeDeadlineSeconds` have passed.
+    DeadlineExceeded,
+    /// Its sandbox ended; a new one follows.
+    SandboxChanged,
+    /// Its sandbox ended and `restartPolicy: Never` forbids a new one.
+    SandboxLost,
+}
+
+/// What is remembered of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContainerMemory {
+    /// An instance is on its way: its back-offs were over and image, create and start follow.
+    pub starting: bool,
+    /// Crash back-off.
+    pub crash: Option<Backoff>,
+    /// The last start failed before there was an instance; not again before this.
+    pub retry_at: Option<Mono>,
+    /// Delay of the next try to remove the instance.
+    pub remove: Option<Backoff>,
+    /// Why it is waiting, when there is more to say than that it has not started.
+    pub waiting: Option<Waiting>,
+    /// Signals sent to the instance.
+    pub signals: Signals,
+    /// The stop of the instance has been told in the event log.
+    pub killing_told: bool,
+}
+
+/// A waiting state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Such as `CrashLoopBackOff`.
+    pub reason: String,
+    /// More about it.
+    pub message: Option<String>,
+    /// No status has shown it yet.
+    pub fresh: bool,
+}
+
+/// Signals sent to an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Signals {
+    /// When the stop signal was first sent.
+    pub stop: Option<Mono>,
+    /// SIGKILL was sent.
+    pub kill: bool,
+    /// The last one could not be delivered and is to be sent again.
+    pub retry: bool,
+    /// The delay of that.
+    pub failed: Option<Backoff>,
+}
+
+/// Since when a condition is as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionRecord {
+    /// The condition's type.
+    pub kind: String,
+    /// True or false.
+    pub status: bool,
+    /// When that changed last.
+    pub since: Timestamp,
+}
+
+impl Memory {
+    pub(super) fn new(pod: &Pod, now: Now) -> Self {
+        Self {
+            accepted: now.mono,
+            start_time: now.wall,
+            in_flight: Vec::new(),
+            delete: None,
+            stop: None,
+            next_sandbox: 0,
+            sandbox_create: None,
+            sandbox_remove: None,
+            init_done: 0,
+            containers: pod
+                .spec
+                .all_containers()
+                .map(|c| (c.name.clone(), ContainerMemory::default()))
+                .collect(),
+            images: BTreeMap::new(),
+            conditions: Vec::new(),
+            final_phase: None,
+            outbox: Vec::new(),
+        }
+    }
+
+    /// True while an action on the target has not been answered.
+    pub fn is_in_flight(&self, target: Target<'_>) -> bool {
+        self.in_flight.iter().any(|a| a.target() == Some(target))
+    }
+}

@@ -1,0 +1,88 @@
+//! All that is known of a Pod's life: facts, own memory, and the three things that happen to them:
+//! [`observe`](PodState::observe), [`step`](PodState::step), [`resume`](PodState::resume).
+
+mod fold;
+mod mark;
+mod memory;
+mod observed;
+
+use serde::{Deserialize, Serialize};
+
+pub use memory::{
+    ConditionRecord, ContainerMemory, Delete, Memory, Signals, Stop, StopCause, Waiting,
+};
+pub use observed::{
+    ContainerRecord, Ended, ImageRecord, Instance, Observed, SandboxRecord, SandboxStage, Stage,
+};
+
+use crate::action::Action;
+use crate::decide::{self, Outcome};
+use crate::event::Event;
+use crate::pod::Pod;
+use crate::status::{self, PodEvent, PodStatus};
+use crate::time::{Mono, Now};
+
+/// A Pod's state. Kept on disk as JSON after each step, so a supervisor that was killed goes on from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PodState {
+    /// What the runtime told.
+    pub observed: Observed,
+    /// What was decided before and has to be remembered.
+    pub memory: Memory,
+}
+
+/// What one step wants done and shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// To be executed; already marked as in flight.
+    pub actions: Vec<Action>,
+    /// The Pod's status now.
+    pub status: PodStatus,
+    /// New entries of the Pod's event log, oldest first.
+    pub events: Vec<PodEvent>,
+    /// When to step again if no event comes before; a time that has passed means at once.
+    pub wake_at: Option<Mono>,
+    /// Set when the Pod is final and nothing of it is left.
+    pub done: Option<Outcome>,
+}
+
+impl PodState {
+    /// A Pod that was accepted `now`: its `startTime`, and the start of its `activeDeadlineSeconds`.
+    pub fn new(pod: &Pod, now: Now) -> Self {
+        Self {
+            observed: Observed::new(pod),
+            memory: Memory::new(pod, now),
+        }
+    }
+
+    /// Folds in what happened. Decides nothing.
+    pub fn observe(&mut self, pod: &Pod, event: Event, now: Now) {
+        fold::fold(self, pod, event, now);
+    }
+
+    /// Decides what is next and marks its actions as in flight.
+    pub fn step(&mut self, pod: &Pod, now: Now) -> Decision {
+        let plan = decide::decide(pod, &self.observed, &self.memory, now);
+        self.memory = plan.memory;
+        for action in &plan.actions {
+            mark::mark(self, action, now);
+        }
+        let status = status::generate(pod, &self.observed, &mut self.memory, now);
+        Decision {
+            actions: plan.actions,
+            status,
+            events: std::mem::take(&mut self.memory.outbox),
+            wake_at: plan.wake_at,
+            done: plan.done,
+        }
+    }
+
+    /// After a restart of the supervisor: nothing is in flight any more, so the next step issues again what
+    /// was. Stop signals are sent again too, as nobody knows whether the last one left.
+    pub fn resume(&mut self) {
+        self.memory.in_flight.clear();
+        for container in self.memory.containers.values_mut() {
+            container.signals = Signals::default();
+        }
+    }
+}

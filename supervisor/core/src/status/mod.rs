@@ -1,0 +1,151 @@
+//! What the outside sees of a Pod: Kubernetes' own `PodStatus`, generated from the state as a kubelet
+//! generates it.
+
+mod condition;
+mod container;
+mod phase;
+mod pod_event;
+mod time;
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use condition::{ConditionStatus, PodCondition};
+pub use container::{
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus,
+};
+pub use pod_event::{EventType, PodEvent};
+pub use time::Time;
+
+use crate::pod::{Pod, QosClass};
+use crate::state::{Memory, Observed, StopCause};
+use crate::time::Now;
+
+/// Message of a Pod that outlived its `activeDeadlineSeconds` (active_deadline.go).
+pub(crate) const DEADLINE_MESSAGE: &str =
+    "Pod was active on the node longer than the specified deadline";
+
+/// `v1.PodStatus`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodStatus {
+    /// Where in its life the Pod is.
+    pub phase: Phase,
+    /// In a kubelet's order.
+    pub conditions: Vec<PodCondition>,
+    /// Why the Pod is in its phase, for people.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub message: Option<String>,
+    /// The same in a word, such as `DeadlineExceeded`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// The machine's main address.
+    #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none", default)]
+    pub host_ip: Option<IpAddr>,
+    /// All of the machine's.
+    #[serde(rename = "hostIPs", skip_serializing_if = "Vec::is_empty", default)]
+    pub host_ips: Vec<Ip>,
+    /// The Pod's main address.
+    #[serde(rename = "podIP", skip_serializing_if = "Option::is_none", default)]
+    pub pod_ip: Option<IpAddr>,
+    /// All of the Pod's.
+    #[serde(rename = "podIPs", skip_serializing_if = "Vec::is_empty", default)]
+    pub pod_ips: Vec<Ip>,
+    /// When the Pod was accepted.
+    pub start_time: Time,
+    /// In the order of the manifest.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub init_container_statuses: Vec<ContainerStatus>,
+    /// Sorted by name, as a kubelet sorts them.
+    pub container_statuses: Vec<ContainerStatus>,
+    /// How the Pod is ranked when memory is short.
+    pub qos_class: QosClass,
+}
+
+/// `v1.PodIP` and `v1.HostIP`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ip {
+    /// The address.
+    pub ip: IpAddr,
+}
+
+/// `status.phase`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Not all of its containers have been started.
+    Pending,
+    /// All were, and at least one runs or will again.
+    Running,
+    /// All ended well and stay so.
+    Succeeded,
+    /// All ended, at least one not well; or the Pod was failed.
+    Failed,
+}
+
+impl Phase {
+    /// True when the Pod never leaves it.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// Generates the status, noting in `memory` since when each condition is as it is and the final phase.
+pub(crate) fn generate(pod: &Pod, observed: &Observed, memory: &mut Memory, now: Now) -> PodStatus {
+    let init_container_statuses: Vec<_> = pod
+        .spec
+        .init_containers
+        .iter()
+        .map(|c| container::status(pod, c, observed, memory))
+        .collect();
+    let mut container_statuses: Vec<_> = pod
+        .spec
+        .containers
+        .iter()
+        .map(|c| container::status(pod, c, observed, memory))
+        .collect();
+    let phase = phase::phase(
+        pod,
+        &init_container_statuses,
+        &container_statuses,
+        observed,
+        memory,
+    );
+    if phase.is_terminal() {
+        memory.final_phase = Some(phase);
+    }
+    let conditions = condition::generate(
+        pod,
+        &init_container_statuses,
+        &container_statuses,
+        phase,
+        observed,
+        memory,
+        now,
+    );
+    container_statuses.sort_by(|a, b| a.name.cmp(&b.name));
+    let pod_ips = if pod.spec.host_network && observed.ready_sandbox().is_some() {
+        &observed.host_ips
+    } else {
+        &observed.pod_ips
+    };
+    let late = memory
+        .stop
+        .is_some_and(|s| s.cause == StopCause::DeadlineExceeded);
+    let list = |ips: &[IpAddr]| ips.iter().map(|&ip| Ip { ip }).collect();
+    PodStatus {
+        phase,
+        conditions,
+        message: late.then(|| DEADLINE_MESSAGE.to_owned()),
+        reason: late.then(|| "DeadlineExceeded".to_owned()),
+        host_ip: observed.host_ips.first().copied(),
+        host_ips: list(&observed.host_ips),
+        pod_ip: pod_ips.first().copied(),
+        pod_ips: list(pod_ips),
+        start_time: Time(memory.start_time),
+        init_container_statuses,
+        container_statuses,
+        qos_class: QosClass::of(&pod.spec),
+    }
+}

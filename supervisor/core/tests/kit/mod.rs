@@ -1,0 +1,269 @@
+//! A Pod on a workbench: a fake runtime that does at once what it is told, and a clock that tests turn.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::collections::VecDeque;
+
+use carob_core::action::Action;
+use carob_core::event::Event;
+use carob_core::pod::{
+    Container, DnsConfig, DnsPolicy, ImagePullPolicy, Metadata, Pod, PodSecurity, PodSpec,
+    Resources, RestartPolicy, Security, TerminationMessagePolicy,
+};
+use carob_core::state::{Decision, PodState};
+use carob_core::status::{ContainerStatus, PodEvent, PodStatus};
+use carob_core::time::{Mono, Now};
+use jiff::{SignedDuration, Timestamp};
+
+/// A container that runs `image:1`.
+pub fn container(name: &str) -> Container {
+    Container {
+        name: name.to_owned(),
+        image: "image:1".to_owned(),
+        image_pull_policy: ImagePullPolicy::IfNotPresent,
+        sidecar: false,
+        command: Vec::new(),
+        args: Vec::new(),
+        working_dir: None,
+        ports: Vec::new(),
+        env: Vec::new(),
+        resources: Resources::default(),
+        volume_mounts: Vec::new(),
+        security: Security::default(),
+        termination_message_path: "/dev/termination-log".to_owned(),
+        termination_message_policy: TerminationMessagePolicy::File,
+        stdin: false,
+        stdin_once: false,
+        tty: false,
+    }
+}
+
+/// A Pod of these init containers (`+` in front makes a sidecar) and containers.
+pub fn pod(restart_policy: RestartPolicy, init: &[&str], main: &[&str]) -> Pod {
+    let init = init.iter().map(|name| Container {
+        sidecar: name.starts_with('+'),
+        ..container(name.trim_start_matches('+'))
+    });
+    Pod {
+        metadata: Metadata {
+            name: "pod".to_owned(),
+            namespace: "default".to_owned(),
+            uid: "uid".to_owned(),
+            labels: Default::default(),
+            annotations: Default::default(),
+        },
+        spec: PodSpec {
+            init_containers: init.collect(),
+            containers: main.iter().map(|name| container(name)).collect(),
+            restart_policy,
+            termination_grace_period_seconds: 30,
+            active_deadline_seconds: None,
+            volumes: Vec::new(),
+            host_network: false,
+            host_pid: false,
+            host_ipc: false,
+            share_process_namespace: false,
+            hostname: None,
+            subdomain: None,
+            host_aliases: Vec::new(),
+            dns_policy: DnsPolicy::default(),
+            dns_config: DnsConfig::default(),
+            security: PodSecurity::default(),
+        },
+    }
+}
+
+/// The workbench.
+pub struct Bench {
+    pub pod: Pod,
+    pub state: PodState,
+    pub now: Now,
+    /// Issued and not answered, oldest first.
+    pub actions: VecDeque<Action>,
+    /// Every action ever issued, with its time.
+    pub log: Vec<(Mono, Action)>,
+    /// Every status that differed from the one before.
+    pub statuses: Vec<PodStatus>,
+    /// The event log.
+    pub events: Vec<PodEvent>,
+    /// What the last step said.
+    pub last: Option<Decision>,
+}
+
+impl Bench {
+    pub fn new(pod: Pod) -> Self {
+        let now = Now {
+            mono: Mono(1_000_000),
+            wall: Timestamp::from_second(1_700_000_000).expect("in range"),
+        };
+        let state = PodState::new(&pod, now);
+        let mut bench = Self {
+            pod,
+            state,
+            now,
+            actions: VecDeque::new(),
+            log: Vec::new(),
+            statuses: Vec::new(),
+            events: Vec::new(),
+            last: None,
+        };
+        bench.step();
+        bench
+    }
+
+    /// Steps until no step asks for another one at once.
+    pub fn step(&mut self) {
+        for _ in 0..100 {
+            let decision = self.state.step(&self.pod, self.now);
+            for action in &decision.actions {
+                self.log.push((self.now.mono, action.clone()));
+                self.actions.push_back(action.clone());
+            }
+            self.events.extend(decision.events.clone());
+            if self.statuses.last() != Some(&decision.status) {
+                self.statuses.push(decision.status.clone());
+            }
+            let again = decision.wake_at.is_some_and(|at| at <= self.now.mono);
+            self.last = Some(decision);
+            if !again {
+                return;
+            }
+        }
+        panic!("a hundred steps at the same moment: {:?}", self.last);
+    }
+
+    pub fn event(&mut self, event: Event) {
+        self.state.observe(&self.pod, event, self.now);
+        self.step();
+    }
+
+    /// Answers what was issued, and what that leads to, except what `hold` holds back.
+    pub fn answer_unless(&mut self, hold: impl Fn(&Action) -> bool) {
+        let mut held = VecDeque::new();
+        while let Some(action) = self.actions.pop_front() {
+            if hold(&action) {
+                held.push_back(action);
+            } else if let Some(event) = success(&action, self.now.wall) {
+                self.event(event);
+            }
+        }
+        self.actions = held;
+    }
+
+    pub fn answer(&mut self) {
+        self.answer_unless(|_| false);
+    }
+
+    /// The oldest unanswered action, taken out to be answered by the test.
+    pub fn take(&mut self) -> Action {
+        self.actions.pop_front().expect("an action")
+    }
+
+    /// Turns the clock, stepping and answering whenever the Pod wants to be woken.
+    pub fn advance(&mut self, ms: u64) {
+        let end = self.now.mono.plus_ms(ms);
+        while let Some(at) = self.wake_at().filter(|&at| at <= end) {
+            self.turn_to(at);
+            self.step();
+            self.answer();
+        }
+        self.turn_to(end);
+    }
+
+    pub fn turn_to(&mut self, at: Mono) {
+        let ms = at.since(self.now.mono);
+        self.now.mono = at;
+        self.now.wall += SignedDuration::from_millis(ms as i64);
+    }
+
+    pub fn wake_at(&self) -> Option<Mono> {
+        self.last.as_ref().and_then(|d| d.wake_at)
+    }
+
+    /// The container's newest instance ends.
+    pub fn exit(&mut self, name: &str, exit_code: i32) {
+        let instance = self.state.observed.containers[name].instance.as_ref();
+        let attempt = instance.expect("an instance").attempt;
+        self.event(Event::ContainerExited {
+            container: name.to_owned(),
+            attempt,
+            exit_code,
+            signal: None,
+            at: self.now.wall,
+            message: None,
+        });
+    }
+
+    pub fn status(&self) -> &PodStatus {
+        self.statuses.last().expect("a status")
+    }
+
+    pub fn container(&self, name: &str) -> &ContainerStatus {
+        let status = self.status();
+        let mut all = status
+            .init_container_statuses
+            .iter()
+            .chain(&status.container_statuses);
+        all.find(|c| c.name == name).expect("a container")
+    }
+
+    /// What the container is doing: `running`, `waiting REASON` or `terminated REASON`.
+    pub fn doing(&self, name: &str) -> String {
+        describe(self.container(name))
+    }
+
+    /// The newest entries of the event log that have this reason.
+    pub fn told(&self, reason: &str) -> Vec<&str> {
+        let of = |e: &&PodEvent| e.reason == reason;
+        self.events
+            .iter()
+            .filter(of)
+            .map(|e| e.message.as_str())
+            .collect()
+    }
+}
+
+pub fn describe(container: &ContainerStatus) -> String {
+    let state = &container.state;
+    if let Some(waiting) = &state.waiting {
+        format!("waiting {}", waiting.reason)
+    } else if let Some(terminated) = &state.terminated {
+        format!("terminated {}", terminated.reason)
+    } else {
+        "running".to_owned()
+    }
+}
+
+/// The answer of a runtime where everything works.
+pub fn success(action: &Action, wall: Timestamp) -> Option<Event> {
+    Some(match action.clone() {
+        Action::CreateSandbox { attempt } => Event::SandboxCreated {
+            attempt,
+            id: format!("sandbox-{attempt}"),
+            pid: 1000,
+            ips: vec!["10.0.0.2".parse().expect("an address")],
+        },
+        Action::RemoveSandbox { attempt } => Event::SandboxRemoved { attempt },
+        Action::EnsureImage { container } => Event::ImageReady {
+            container,
+            image_id: "sha256:0".to_owned(),
+            image: "registry/image:1".to_owned(),
+            pulled: None,
+        },
+        Action::CreateContainer { container, attempt } => Event::ContainerCreated {
+            id: format!("{container}-{attempt}"),
+            container,
+            attempt,
+        },
+        Action::StartContainer { container, attempt } => Event::ContainerStarted {
+            container,
+            attempt,
+            pid: 2000,
+            at: wall,
+        },
+        Action::RemoveContainer { container, attempt } => {
+            Event::ContainerRemoved { container, attempt }
+        }
+        Action::Signal { .. } => return None,
+    })
+}
