@@ -4,6 +4,7 @@ pub mod action;
 pub mod backoff;
 pub mod decide;
 pub mod event;
+pub mod parse;
 pub mod pod;
 pub mod state;
 pub mod status;

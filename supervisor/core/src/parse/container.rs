@@ -1,0 +1,191 @@
+//! Containers and init containers.
+
+use std::collections::BTreeSet;
+
+use super::env_vars::variable;
+use super::field::Field;
+use super::findings::Unique;
+use super::mounts::{Mountable, mounts};
+use super::names::{Check, dns_label};
+use super::network::ports;
+use super::object::Object;
+use super::resources::resources;
+use super::security::security;
+use super::unhonoured::{CONTAINER, NONE};
+use super::volume::{absolute, normalised};
+use crate::pod::{Container, ImagePullPolicy, TerminationMessagePolicy};
+
+/// What a container is checked against.
+pub(super) struct Surroundings<'a> {
+    pub host_network: bool,
+    /// The names of the Pod's volumes.
+    pub volumes: BTreeSet<&'a str>,
+    /// The names of all containers.
+    pub containers: BTreeSet<&'a str>,
+    /// Container names met so far.
+    pub names: Unique,
+    /// Ports of the machine met so far.
+    pub host_ports: Unique,
+}
+
+/// One container; `init` when it stands in `initContainers`.
+pub(super) fn container(
+    field: &Field<'_>,
+    init: bool,
+    around: &mut Surroundings<'_>,
+) -> Option<Container> {
+    field.object(CONTAINER, |o| {
+        let name = o.require("name").and_then(|field| {
+            let name = field.checked(dns_label)?;
+            around.names.check(&field, name);
+            Some(name.to_owned())
+        });
+        let image = o
+            .require("image")
+            .and_then(|f| f.checked(image).map(str::to_owned));
+        let pull = o.text("imagePullPolicy").and_then(|f| {
+            f.choice(&[
+                ("Always", ImagePullPolicy::Always),
+                ("IfNotPresent", ImagePullPolicy::IfNotPresent),
+                ("Never", ImagePullPolicy::Never),
+            ])
+        });
+        let sidecar = restart_policy(o, init);
+        resize_policy(o);
+        let security = o
+            .get("securityContext")
+            .map(|f| security(&f))
+            .unwrap_or_default();
+        let mountable = Mountable {
+            volumes: &around.volumes,
+            privileged: security.privileged,
+        };
+        let env = o.list("env");
+        let policy = o.text("terminationMessagePolicy").and_then(|f| {
+            f.choice(&[
+                ("File", TerminationMessagePolicy::File),
+                (
+                    "FallbackToLogsOnError",
+                    TerminationMessagePolicy::FallbackToLogsOnError,
+                ),
+            ])
+        });
+        let message_path = o
+            .text("terminationMessagePath")
+            .and_then(|f| f.checked(message_path));
+        Container {
+            image_pull_policy: pull
+                .unwrap_or_else(|| default_pull_policy(image.as_deref().unwrap_or(""))),
+            name: name.unwrap_or_default(),
+            image: image.unwrap_or_default(),
+            sidecar,
+            command: o.strings("command"),
+            args: o.strings("args"),
+            working_dir: o
+                .text("workingDir")
+                .and_then(|f| f.checked(working_dir).map(str::to_owned)),
+            ports: ports(o, around.host_network, &mut around.host_ports),
+            env: env
+                .iter()
+                .filter_map(|f| variable(f, &around.containers))
+                .collect(),
+            resources: o
+                .get("resources")
+                .map(|f| resources(&f))
+                .unwrap_or_default(),
+            volume_mounts: mounts(o, &mountable),
+            security,
+            termination_message_path: message_path.unwrap_or("/dev/termination-log").to_owned(),
+            termination_message_policy: policy.unwrap_or_default(),
+            stdin: o.bool("stdin").unwrap_or_default(),
+            stdin_once: o.bool("stdinOnce").unwrap_or_default(),
+            tty: o.bool("tty").unwrap_or_default(),
+        }
+    })
+}
+
+/// Only what no image reference can have; the rest is the image store's business.
+fn image(text: &str) -> Check {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("must not have leading or trailing whitespace, nor any inside".into());
+    }
+    Ok(())
+}
+
+/// Always with the tag `latest`, given or implied (`SetDefaults_Container`).
+fn default_pull_policy(image: &str) -> ImagePullPolicy {
+    let (name, digest) = match image.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (image, None),
+    };
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let tag = last.split_once(':').map(|(_, tag)| tag);
+    match (tag, digest) {
+        (Some("latest"), _) | (None, None) => ImagePullPolicy::Always,
+        _ => ImagePullPolicy::IfNotPresent,
+    }
+}
+
+/// True for a sidecar.
+fn restart_policy(o: &mut Object<'_, '_>, init: bool) -> bool {
+    let Some(field) = o.text("restartPolicy") else {
+        return false;
+    };
+    if !init {
+        field.unsupported("a container has the Pod's restartPolicy, only init containers have their own; remove the field");
+        return false;
+    }
+    match field.choice(&[("Always", true), ("OnFailure", false), ("Never", false)]) {
+        Some(true) => true,
+        Some(false) => {
+            field.unsupported("an init container's own restartPolicy can only be Always, which makes it a sidecar");
+            false
+        }
+        None => false,
+    }
+}
+
+/// Nothing is resized in place, so only the default is true.
+fn resize_policy(o: &mut Object<'_, '_>) {
+    for field in o.list("resizePolicy") {
+        field.object(NONE, |o| {
+            if let Some(name) = o.require("resourceName") {
+                name.choice(&[("cpu", ()), ("memory", ())]);
+            }
+            let Some(policy) = o.require("restartPolicy") else {
+                return;
+            };
+            if policy.choice(&[("NotRequired", true), ("RestartContainer", false)]) == Some(false) {
+                policy.unsupported("it does not resize containers in place; remove resizePolicy");
+            }
+        });
+    }
+}
+
+fn message_path(path: &str) -> Check {
+    if path.contains(':') {
+        return Err("must not contain ':'".into());
+    }
+    absolute(path)?;
+    if normalised(path) == "/" {
+        return Err("cannot be the container's root".into());
+    }
+    Ok(())
+}
+
+/// Absolute, and no way to a file descriptor (CVE-2024-21626).
+fn working_dir(path: &str) -> Check {
+    if !path.starts_with('/') {
+        return Err("must be an absolute path".into());
+    }
+    let path = normalised(path);
+    let parts: Vec<&str> = path.split('/').collect();
+    if matches!(
+        parts[1..],
+        ["proc", .., "fd", _] | ["proc", .., "cwd" | "root"] | ["dev", "fd", ..]
+    ) || (parts[1] == "proc" && parts.contains(&"fd"))
+    {
+        return Err("must not lead through a process's file descriptors".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! `spec`: what the Pod shall be.
+
+use super::container::{Surroundings, container};
+use super::field::Field;
+use super::findings::Unique;
+use super::names::dns_label;
+use super::network::{dns, host_alias};
+use super::object::Object;
+use super::security::{HostNamespaces, pod_security};
+use super::tree::{Node, Value};
+use super::unhonoured::{NONE, POD_SPEC};
+use super::volume::volume;
+use crate::pod::{PodSpec, RestartPolicy};
+
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+
+/// What the Pod shall be; what is missing or wrong has been reported.
+pub(super) fn spec(field: &Field<'_>) -> Option<PodSpec> {
+    field.object(POD_SPEC, |o| read(field.node(), o))
+}
+
+fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
+    let host_network = o.bool("hostNetwork").unwrap_or_default();
+    let host_ipc = o.bool("hostIPC").unwrap_or_default();
+    let (host_pid, share_process_namespace) = process_namespace(o);
+    unsupported_values(o);
+
+    let mut volume_names = Unique::default();
+    let fields = o.list("volumes");
+    let volumes = fields.iter().filter_map(|f| volume(f, &mut volume_names));
+    let volumes = volumes.collect();
+
+    let mut around = Surroundings {
+        host_network,
+        volumes: names(node, "volumes").collect(),
+        containers: names(node, "initContainers")
+            .chain(names(node, "containers"))
+            .collect(),
+        names: Unique::default(),
+        host_ports: Unique::default(),
+    };
+    let init = o.list("initContainers");
+    let init_containers = init
+        .iter()
+        .filter_map(|f| container(f, true, &mut around))
+        .collect();
+    let app = o.require("containers");
+    let fields = app.as_ref().map(|f| f.items()).unwrap_or_default();
+    if let Some(Value::List(items)) = app.as_ref().map(|f| &f.node().value)
+        && items.is_empty()
+    {
+        o.missing("containers", "must have at least one container");
+    }
+    let containers = fields
+        .iter()
+        .filter_map(|f| container(f, false, &mut around))
+        .collect();
+
+    let (dns_policy, dns_config) = dns(o);
+    let host = HostNamespaces {
+        network: host_network,
+        ipc: host_ipc,
+    };
+    PodSpec {
+        init_containers,
+        containers,
+        restart_policy: o
+            .text("restartPolicy")
+            .and_then(|f| restart_policy(&f))
+            .unwrap_or_default(),
+        termination_grace_period_seconds: grace(o),
+        active_deadline_seconds: o
+            .get("activeDeadlineSeconds")
+            .and_then(|f| u64::try_from(f.integer(1..=i64::from(i32::MAX))?).ok()),
+        volumes,
+        host_network,
+        host_pid,
+        host_ipc,
+        share_process_namespace,
+        hostname: o
+            .text("hostname")
+            .and_then(|f| f.checked(dns_label).map(str::to_owned)),
+        subdomain: o
+            .text("subdomain")
+            .and_then(|f| f.checked(dns_label).map(str::to_owned)),
+        host_aliases: o
+            .list("hostAliases")
+            .iter()
+            .filter_map(host_alias)
+            .collect(),
+        dns_policy,
+        dns_config,
+        security: o
+            .get("securityContext")
+            .map(|f| pod_security(&f, host))
+            .unwrap_or_default(),
+    }
+}
+
+fn process_namespace(o: &mut Object<'_, '_>) -> (bool, bool) {
+    let host = o.bool("hostPID").unwrap_or_default();
+    let share = o.get("shareProcessNamespace");
+    let shared = share.as_ref().and_then(|f| f.bool()).unwrap_or_default();
+    if let (true, true, Some(field)) = (host, shared, share) {
+        field.error("ShareProcessNamespace and HostPID cannot both be enabled");
+    }
+    (host, shared)
+}
+
+/// Fields of which Carob honours one value only.
+fn unsupported_values(o: &mut Object<'_, '_>) {
+    o.only(
+        "hostUsers",
+        true,
+        "it has no user namespaces yet; remove the field",
+    );
+    o.only(
+        "setHostnameAsFQDN",
+        false,
+        "the host name is the short one; remove the field",
+    );
+    if let Some(os) = o.get("os") {
+        os.object(NONE, |o| {
+            let Some(name) = o.require("name") else {
+                return;
+            };
+            if name.choice(&[("linux", true), ("windows", false)]) == Some(false) {
+                name.unsupported("it runs Linux containers only");
+            }
+        });
+    }
+}
+
+fn restart_policy(field: &Field<'_>) -> Option<RestartPolicy> {
+    field.choice(&[
+        ("Always", RestartPolicy::Always),
+        ("OnFailure", RestartPolicy::OnFailure),
+        ("Never", RestartPolicy::Never),
+    ])
+}
+
+/// A negative grace period is 1 second, as a kubelet takes it.
+fn grace(o: &mut Object<'_, '_>) -> u64 {
+    let field = o.get("terminationGracePeriodSeconds");
+    let seconds = field.as_ref().and_then(|f| f.integer(i64::MIN..=i64::MAX));
+    if let (Some(field), Some(..0)) = (field, seconds) {
+        field.warn("a negative grace period is taken for 1 second");
+    }
+    u64::try_from(seconds.unwrap_or(DEFAULT_GRACE_SECONDS)).unwrap_or(1)
+}
+
+/// The names in a list of maps that have one.
+fn names<'m>(spec: &'m Node, list: &str) -> impl Iterator<Item = &'m str> {
+    let items = match spec.entry(list).map(|e| &e.value.value) {
+        Some(Value::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    items
+        .iter()
+        .filter_map(|item| Some(&*item.entry("name")?.value.scalar()?.text))
+}
