@@ -4,7 +4,7 @@ use super::{Planner, should_restart};
 use crate::action::Action;
 use crate::backoff::{Backoff, CRASH, IMAGE, RETRY};
 use crate::pod::Container;
-use crate::state::{Ended, Stage, Waiting};
+use crate::state::{Ended, Stage, Starting, Waiting};
 use crate::status::PodEvent;
 use crate::time::Mono;
 
@@ -71,20 +71,20 @@ impl Planner<'_> {
         if !self.is_wanted(container) {
             return Progress::Settled;
         }
-        if !self.remembered(container).starting {
+        if self.remembered(container).starting.is_none() {
             if !self.is_begin_due(container) {
                 return Progress::Settled;
             }
             let now = self.now.mono;
             let memory = self.remembered(container);
-            memory.starting = true;
+            memory.starting = Some(Starting::Image);
             memory.retry_at = None;
             if let Some(ended) = &record.ended {
                 memory.crash = Some(Backoff::next(memory.crash, CRASH, ended.seen, now));
             }
         }
         let name = container.name.clone();
-        if !record.image_ready {
+        if self.remembered(container).starting == Some(Starting::Image) {
             self.act(Action::EnsureImage { container: name });
         } else if self.observed.ready_sandbox().is_some() {
             self.act(Action::CreateContainer {

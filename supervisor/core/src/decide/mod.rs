@@ -127,7 +127,6 @@ impl<'a> Planner<'a> {
         static NONE: ContainerRecord = ContainerRecord {
             instance: None,
             image: None,
-            image_ready: false,
             ended: None,
             ended_before: None,
         };

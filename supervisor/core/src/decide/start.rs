@@ -12,11 +12,8 @@ impl Planner<'_> {
         let sandbox = self.observed.sandbox.as_ref();
         match sandbox.map(|s| (s.attempt, s.stage)) {
             None => {
-                let at = self
-                    .memory
-                    .sandbox_create
-                    .map(|b| b.until(RETRY, b.updated));
-                if !at.is_none_or(|at| self.due(at)) {
+                let delay = self.memory.sandbox_create;
+                if delay.is_some_and(|d| !self.due(d.until(RETRY, d.updated))) {
                     return;
                 }
                 let attempt = self.memory.next_sandbox;

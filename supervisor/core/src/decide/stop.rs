@@ -186,7 +186,7 @@ impl Planner<'_> {
         self.memory.stop = None;
         self.memory.init_done = 0;
         for memory in self.memory.containers.values_mut() {
-            memory.starting = false;
+            memory.starting = None;
         }
         None
     }

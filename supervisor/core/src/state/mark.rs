@@ -21,7 +21,6 @@ pub(super) fn mark(state: &mut PodState, action: &Action, now: Now) {
         Action::CreateContainer { container, attempt } => {
             let sandbox = state.observed.sandbox.as_ref().map_or(0, |s| s.attempt);
             if let Some(record) = state.observed.containers.get_mut(container) {
-                record.image_ready = false;
                 record.instance = Some(Instance {
                     attempt: *attempt,
                     sandbox,

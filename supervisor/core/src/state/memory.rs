@@ -26,7 +26,7 @@ pub struct Memory {
     pub stop: Option<Stop>,
     /// The number of the next sandbox.
     pub next_sandbox: u32,
-    /// Delay of the next try to make a sandbox.
+    /// Delay of the next try to make a sandbox, after one failed or ended by itself.
     pub sandbox_create: Option<Backoff>,
     /// Delay of the next try to remove the sandbox.
     pub sandbox_remove: Option<Backoff>,
@@ -82,8 +82,8 @@ pub enum StopCause {
 /// What is remembered of one container.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ContainerMemory {
-    /// An instance is on its way: its back-offs were over and image, create and start follow.
-    pub starting: bool,
+    /// How far an instance on its way is.
+    pub starting: Option<Starting>,
     /// Crash back-off.
     pub crash: Option<Backoff>,
     /// The last start failed before there was an instance; not again before this.
@@ -96,6 +96,15 @@ pub struct ContainerMemory {
     pub signals: Signals,
     /// The stop of the instance has been told in the event log.
     pub killing_told: bool,
+}
+
+/// How far a container is with a new instance, once its back-offs were over. A failure ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Starting {
+    /// Its image is not ready yet.
+    Image,
+    /// It can be created and started.
+    Create,
 }
 
 /// A waiting state.

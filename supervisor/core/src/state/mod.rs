@@ -9,7 +9,7 @@ mod observed;
 use serde::{Deserialize, Serialize};
 
 pub use memory::{
-    ConditionRecord, ContainerMemory, Delete, Memory, Signals, Stop, StopCause, Waiting,
+    ConditionRecord, ContainerMemory, Delete, Memory, Signals, Starting, Stop, StopCause, Waiting,
 };
 pub use observed::{
     ContainerRecord, Ended, ImageRecord, Instance, Observed, SandboxRecord, SandboxStage, Stage,
@@ -67,7 +67,8 @@ impl PodState {
         for action in &plan.actions {
             mark::mark(self, action, now);
         }
-        let status = status::generate(pod, &self.observed, &mut self.memory, now);
+        let gone = plan.done.is_some();
+        let status = status::generate(pod, &self.observed, &mut self.memory, gone, now);
         Decision {
             actions: plan.actions,
             status,

@@ -59,8 +59,6 @@ pub struct ContainerRecord {
     pub instance: Option<Instance>,
     /// The image that was made ready last.
     pub image: Option<ImageRecord>,
-    /// That image was made ready for the next instance.
-    pub image_ready: bool,
     /// How the last instance that ended did.
     pub ended: Option<Ended>,
     /// The same of the one before.

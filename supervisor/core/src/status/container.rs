@@ -83,11 +83,10 @@ pub struct ContainerStateTerminated {
     /// The termination message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub message: Option<String>,
-    /// Absent when it never started.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    /// Null when it never started.
     pub started_at: Option<Time>,
-    /// When it ended.
-    pub finished_at: Time,
+    /// When it ended; null when nobody knows.
+    pub finished_at: Option<Time>,
     /// `SCHEME://ID`.
     #[serde(
         rename = "containerID",
@@ -116,7 +115,7 @@ impl ContainerState {
                 reason: e.reason.clone(),
                 message: e.message.clone(),
                 started_at: e.started_at.map(Time),
-                finished_at: Time(e.finished_at),
+                finished_at: Some(Time(e.finished_at)),
                 container_id: e.id.as_ref().map(|id| format!("{runtime}://{id}")),
             }),
             ..Self::default()
@@ -192,3 +191,37 @@ pub(super) fn status(
     }
     status
 }
+
+/// What a kubelet makes of containers that have no end when their Pod has: in a Pod that was initialized
+/// they count as failed, as do init containers before one that had begun (`TerminatePod`,
+/// status_manager.go).
+pub(super) fn close(init: &mut [ContainerStatus], main: &mut [ContainerStatus]) {
+    let begun =
+        |s: &ContainerStatus| s.state.waiting.is_none() || s.last_state.terminated.is_some();
+    let through = |s: &ContainerState| s.terminated.as_ref().is_some_and(|t| t.exit_code == 0);
+    let initialized = init.is_empty()
+        || main.iter().any(begun)
+        || init
+            .last()
+            .is_some_and(|s| through(&s.state) || through(&s.last_state));
+    let count = init.iter().rposition(begun).map_or(1, |last| last + 1);
+    let main = main.iter_mut().filter(|_| initialized);
+    for status in init.iter_mut().take(count).chain(main) {
+        if status.state.terminated.is_none() {
+            status.state = ContainerState {
+                terminated: Some(ContainerStateTerminated {
+                    exit_code: 137,
+                    signal: None,
+                    reason: "ContainerStatusUnknown".to_owned(),
+                    message: Some(LOST.to_owned()),
+                    started_at: None,
+                    finished_at: None,
+                    container_id: None,
+                }),
+                ..ContainerState::default()
+            };
+        }
+    }
+}
+
+const LOST: &str = "The container could not be located when the pod was terminated";

@@ -92,8 +92,16 @@ impl Phase {
 }
 
 /// Generates the status, noting in `memory` since when each condition is as it is and the final phase.
-pub(crate) fn generate(pod: &Pod, observed: &Observed, memory: &mut Memory, now: Now) -> PodStatus {
-    let init_container_statuses: Vec<_> = pod
+/// A Pod that is `gone` is in a terminal phase, and so are its containers (`TerminatePod`,
+/// status_manager.go).
+pub(crate) fn generate(
+    pod: &Pod,
+    observed: &Observed,
+    memory: &mut Memory,
+    gone: bool,
+    now: Now,
+) -> PodStatus {
+    let mut init_container_statuses: Vec<_> = pod
         .spec
         .init_containers
         .iter()
@@ -105,13 +113,19 @@ pub(crate) fn generate(pod: &Pod, observed: &Observed, memory: &mut Memory, now:
         .iter()
         .map(|c| container::status(pod, c, observed, memory))
         .collect();
-    let phase = phase::phase(
+    if gone {
+        container::close(&mut init_container_statuses, &mut container_statuses);
+    }
+    let mut phase = phase::phase(
         pod,
         &init_container_statuses,
         &container_statuses,
         observed,
         memory,
     );
+    if gone && !phase.is_terminal() {
+        phase = Phase::Failed;
+    }
     if phase.is_terminal() {
         memory.final_phase = Some(phase);
     }

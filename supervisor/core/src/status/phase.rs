@@ -90,8 +90,6 @@ pub(super) fn phase(
         .values()
         .all(|c| c.stage().is_none_or(|s| s == Stage::Exited));
     match cause {
-        // It can't go on, whatever its containers would still have to do.
-        Some(StopCause::SandboxLost) if settled && waiting > 0 => return Phase::Failed,
         Some(StopCause::SandboxLost | StopCause::Deleted)
             if settled && waiting == 0 && stopped > 0 =>
         {

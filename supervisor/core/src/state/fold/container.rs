@@ -120,7 +120,7 @@ impl Fold<'_> {
         let new = match record.instance.as_mut().filter(|i| i.attempt == attempt) {
             Some(i) if matches!(i.stage, Stage::Creating | Stage::Created) => {
                 i.stage = Stage::Running { pid, at };
-                memory.starting = false;
+                memory.starting = None;
                 memory.waiting = None;
                 true
             }
@@ -171,7 +171,7 @@ impl Fold<'_> {
         }
         let text = format!("Error: {message}");
         if let Some((_, memory)) = self.both(&container) {
-            memory.starting = false;
+            memory.starting = None;
             memory.waiting = Some(Waiting {
                 reason: reason.as_str().to_owned(),
                 message: Some(message),
@@ -228,7 +228,7 @@ impl Fold<'_> {
         };
         instance.stage = Stage::Exited;
         record.ended_before = record.ended.replace(ended);
-        memory.starting = false;
+        memory.starting = None;
         memory.waiting = None;
     }
 
@@ -244,7 +244,7 @@ impl Fold<'_> {
         if let Some((record, memory)) = self.both(&container) {
             record.instance = None;
             memory.remove = None;
-            memory.starting = false;
+            memory.starting = None;
         }
     }
 

@@ -4,7 +4,7 @@ use super::Fold;
 use crate::action::Action;
 use crate::backoff::{Backoff, CREATE_RETRY_MS, IMAGE};
 use crate::event::{Event, ImageFailure};
-use crate::state::{ImageRecord, Waiting};
+use crate::state::{ImageRecord, Starting, Waiting};
 use crate::status::PodEvent;
 use crate::time::Mono;
 
@@ -33,13 +33,15 @@ impl Fold<'_> {
                 ..
             } => {
                 if self.ensured(&name)
-                    && let Some((record, _)) = self.both(&name)
+                    && let Some((record, memory)) = self.both(&name)
                 {
                     record.image = Some(ImageRecord {
                         id: image_id,
                         name: reference,
                     });
-                    record.image_ready = true;
+                    if memory.starting.is_some() {
+                        memory.starting = Some(Starting::Create);
+                    }
                     self.tell_of(&name, PodEvent::pulled(self.now, image, pulled));
                 }
             }
@@ -62,11 +64,10 @@ impl Fold<'_> {
         if !self.ensured(name) {
             return;
         }
-        let Some((record, memory)) = self.both(name) else {
+        let Some((_, memory)) = self.both(name) else {
             return;
         };
-        record.image_ready = false;
-        memory.starting = false;
+        memory.starting = None;
         memory.waiting = Some(Waiting {
             reason: reason.as_str().to_owned(),
             message: Some(message.to_owned()),

@@ -28,7 +28,6 @@ impl Fold<'_> {
                     if !ips.is_empty() {
                         self.state.observed.pod_ips = ips;
                     }
-                    self.state.memory.sandbox_create = None;
                 }
             }
             Event::SandboxFailed { attempt, message } => {
@@ -40,16 +39,16 @@ impl Fold<'_> {
                     return;
                 }
                 sandbox.stage = SandboxStage::Failed;
-                let delay = &mut self.state.memory.sandbox_create;
-                *delay = Some(Backoff::next(*delay, RETRY, now.mono, now.mono));
+                self.delay_next();
                 let text = format!("Failed to create pod sandbox: {message}");
                 self.tell(PodEvent::warning(now, "FailedCreatePodSandBox", text));
             }
             Event::SandboxExited { attempt } => {
                 if let Some(sandbox) = self.current(attempt)
-                    && sandbox.stage != SandboxStage::Failed
+                    && matches!(sandbox.stage, SandboxStage::Creating | SandboxStage::Ready)
                 {
                     sandbox.stage = SandboxStage::Exited;
+                    self.delay_next();
                 }
             }
             Event::SandboxRemoved { attempt } => {
@@ -70,6 +69,13 @@ impl Fold<'_> {
             }
             _ => {}
         }
+    }
+
+    /// A sandbox that fails or ends again and again must not keep the machine busy.
+    fn delay_next(&mut self) {
+        let delay = &mut self.state.memory.sandbox_create;
+        let now = self.now.mono;
+        *delay = Some(Backoff::next(*delay, RETRY, now, now));
     }
 
     fn current(&mut self, attempt: u32) -> Option<&mut SandboxRecord> {
