@@ -1,0 +1,60 @@
+//! For `scripts/bench`: `cycle STATE BUNDLE` starts the shim, then for each line of standard input takes one
+//! container through create, start, wait and delete, and prints the milliseconds.
+
+use std::io::{Write, stdin, stdout};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use carob::dirs::Dirs;
+use carob::runtime::embedded::Embedded;
+use carob::runtime::{CreateTask, Shim};
+use tokio::sync::mpsc;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args_os().skip(1).map(PathBuf::from);
+    let (state, bundle) = args
+        .next()
+        .zip(args.next())
+        .context("usage: cycle STATE BUNDLE")?;
+    let dirs = Dirs::prepare(&state.join("root"), &state.join("state"))?;
+    let (events, mut heard) = mpsc::unbounded_channel();
+    let backend = Embedded::open(&dirs, events).await?;
+    // Events are taken as they come, as a supervisor does.
+    tokio::spawn(async move { while heard.recv().await.is_some() {} });
+
+    let shim = backend.start_shim("bench", &bundle).await?;
+    for (number, line) in stdin().lines().enumerate() {
+        line?;
+        let began = Instant::now();
+        cycle(&shim, format!("bench-{number}"), bundle.clone()).await?;
+        println!("{:.3}", began.elapsed().as_secs_f64() * 1e3);
+        stdout().flush()?;
+    }
+    shim.shutdown("bench").await?;
+    backend.close().await;
+    Ok(())
+}
+
+async fn cycle(shim: &Shim, id: String, bundle: PathBuf) -> anyhow::Result<()> {
+    let task = CreateTask {
+        id: id.clone(),
+        bundle,
+        rootfs: Vec::new(),
+        stdin: String::new(),
+        stdout: String::new(),
+        stderr: String::new(),
+        terminal: false,
+    };
+    shim.create(task).await.context("create")?;
+    shim.start(&id).await.context("start")?;
+    let exited = shim.wait(&id).await.context("wait")?;
+    ensure!(
+        exited.status == 0,
+        "the container ended with {}",
+        exited.status
+    );
+    shim.delete(&id).await.context("delete")?;
+    Ok(())
+}
