@@ -2,4 +2,5 @@
 
 pub mod dirs;
 pub mod logs;
+pub mod network;
 pub mod runtime;
