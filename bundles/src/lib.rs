@@ -1,1 +1,3 @@
 //! Images and OCI bundles: reference, pull, unpack, root file system, `config.json`.
+
+pub mod image;

@@ -1,0 +1,19 @@
+//! Container images: names, registries, archives, and the store of unpacked layers.
+
+pub mod config;
+pub mod digest;
+mod document;
+pub mod error;
+pub mod import;
+mod merged;
+pub mod overlay;
+mod platform;
+pub mod policy;
+pub mod progress;
+pub mod reference;
+pub mod store;
+pub mod unpack;
+pub mod users;
+
+#[cfg(test)]
+mod testing;
