@@ -1,0 +1,127 @@
+//! Makes the directories of a cgroup in every hierarchy.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use super::dir::{self, Dir};
+use super::{Cgroup, CgroupError, members, remove};
+
+/// How often a parent may vanish under us: another Pod's end removes empty parents of ours.
+const ATTEMPTS: u32 = 20;
+
+/// Makes all directories, with what a directory needs before it can have processes. Leaves nothing
+/// behind on failure.
+pub fn create(cgroup: &Cgroup) -> Result<(), CgroupError> {
+    let mut made = Vec::new();
+    let result = make_all(cgroup, &mut made);
+    if result.is_err() {
+        remove::remove_empty(cgroup, made);
+    }
+    result
+}
+
+fn make_all<'a>(cgroup: &'a Cgroup, made: &mut Vec<&'a Dir>) -> Result<(), CgroupError> {
+    for dir in &cgroup.dirs {
+        if make(dir)? {
+            made.push(dir);
+        }
+    }
+    // Left over from a crash it may be, in use it may not.
+    if made.len() < cgroup.dirs.len()
+        && let Some(&pid) = members::pids(cgroup)?.first()
+    {
+        return Err(CgroupError::Occupied {
+            path: cgroup.path.clone(),
+            pid,
+        });
+    }
+    for dir in &cgroup.dirs {
+        if dir.hierarchy.unified {
+            enable_controllers(dir)?;
+        } else if dir.hierarchy.has("cpuset") {
+            inherit_cpuset(&dir.path, &dir.hierarchy.mount_point)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes one directory and its parents. `false` when it was there.
+fn make(dir: &Dir) -> Result<bool, CgroupError> {
+    let mut attempt = 0;
+    loop {
+        match mkdir(&dir.path, false) {
+            Ok(()) => return Ok(true),
+            Err(cause) if cause.raw_os_error() == Some(libc::EEXIST) => return Ok(false),
+            Err(cause) if cause.raw_os_error() == Some(libc::ENOENT) && attempt < ATTEMPTS => {
+                attempt += 1;
+                if let Some(parent) = dir.path.parent() {
+                    mkdir(parent, true)
+                        .map_err(|cause| CgroupError::io("make the cgroup", parent, cause))?;
+                }
+            }
+            Err(cause) => return Err(CgroupError::io("make the cgroup", &dir.path, cause)),
+        }
+    }
+}
+
+fn mkdir(path: &Path, parents: bool) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(parents)
+        .mode(0o755)
+        .create(path)
+}
+
+/// A v1 cpuset without CPUs and memory nodes takes no process: take the parent's.
+fn inherit_cpuset(path: &Path, root: &Path) -> Result<(), CgroupError> {
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let file = path.join(name);
+        if path == root || !dir::read(&file)?.trim().is_empty() {
+            continue;
+        }
+        let Some(parent) = path.parent() else {
+            continue;
+        };
+        inherit_cpuset(parent, root)?;
+        dir::write(&file, dir::read(&parent.join(name))?.trim())?;
+    }
+    Ok(())
+}
+
+/// Hands every controller that the v2 root has down to the cgroup. One that a parent refuses
+/// (because it has processes of its own) is an error only for the limit that needs it.
+fn enable_controllers(dir: &Dir) -> Result<(), CgroupError> {
+    let root = &dir.hierarchy.mount_point;
+    let offered = dir::read(&root.join("cgroup.controllers"))?;
+    let given = dir.read("cgroup.controllers")?;
+    let missing: Vec<String> = offered
+        .split_whitespace()
+        .filter(|name| !given.split_whitespace().any(|other| other == *name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let Some(above) = dir.path.parent() else {
+        return Ok(());
+    };
+    let mut parents: Vec<&Path> = above
+        .ancestors()
+        .take_while(|path| path.starts_with(root))
+        .collect();
+    parents.reverse();
+    for parent in parents {
+        let file = parent.join("cgroup.subtree_control");
+        if dir::write(&file, &missing.join(" ")).is_ok() {
+            continue;
+        }
+        // One refused controller refuses the whole line.
+        for name in &missing {
+            if let Err(error) = dir::write(&file, name) {
+                tracing::debug!(%error, "a cgroup controller is not handed down");
+            }
+        }
+    }
+    Ok(())
+}

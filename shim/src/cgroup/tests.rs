@@ -1,0 +1,1 @@
+//! Cgroups made, limited, used and removed for real.
