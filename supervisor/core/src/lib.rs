@@ -3,6 +3,8 @@
 pub mod action;
 pub mod backoff;
 pub mod decide;
+pub mod encode;
+pub mod env;
 pub mod event;
 pub mod parse;
 pub mod pod;

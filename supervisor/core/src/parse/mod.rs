@@ -170,6 +170,7 @@ fn wrong_kind(field: &Field<'_>, kind: &str) {
         | "ReplicaSet"
         | "ReplicationController"
         | "StatefulSet" => "; make a Pod of the metadata and spec in its template".to_owned(),
+        "List" | "PodList" => "; a list cannot hold another".to_owned(),
         _ => match did_you_mean(kind, &["Pod", "List", "PodList"]) {
             hint if hint.is_empty() => "; remove this document".to_owned(),
             hint => hint,

@@ -55,7 +55,10 @@ pub struct ManifestError {
     pub message: String,
 }
 
-/// Everything that is wrong with a manifest. Displayed one error a line, as
+/// As many errors as a person may want to see at once.
+const SHOWN: usize = 50;
+
+/// Everything that is wrong with a manifest. Displayed one error a line, at most 50, as
 /// `web.yaml:12:7: spec.containers[0].imagePulPolicy: unknown field; did you mean imagePullPolicy?`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ManifestErrors {
@@ -69,11 +72,14 @@ pub struct ManifestErrors {
 
 impl fmt::Display for ManifestErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, error) in self.errors.iter().enumerate() {
+        for (i, error) in self.errors.iter().take(SHOWN).enumerate() {
             let newline = if i == 0 { "" } else { "\n" };
             write!(f, "{newline}{}:{error}", self.source_name)?;
         }
-        Ok(())
+        match self.errors.len().checked_sub(SHOWN + 1) {
+            None => Ok(()),
+            Some(more) => write!(f, "\n{}: and {} more errors", self.source_name, more + 1),
+        }
     }
 }
 

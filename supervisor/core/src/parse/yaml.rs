@@ -143,7 +143,7 @@ impl Builder {
             self.report(at, "YAML tags are not supported; remove the tag");
         }
         if self.stack.len() >= MAX_DEPTH {
-            return Err(self.problem(at, too_deep()));
+            return Err(self.limit(at, too_deep()));
         }
         self.stack.push(Frame { open, at, anchor });
         Ok(())
@@ -159,7 +159,7 @@ impl Builder {
         let (nodes, bytes) = (size.nodes, size.bytes);
         self.charge(nodes, bytes, at)?;
         if self.stack.len() + depth > MAX_DEPTH {
-            return Err(self.problem(at, too_deep()));
+            return Err(self.limit(at, too_deep()));
         }
         self.complete(Node { at, value }, 0)
     }
@@ -245,7 +245,17 @@ impl Builder {
              split the file",
             MAX_BYTES >> 20
         );
-        Err(self.problem(at, message))
+        Err(self.limit(at, message))
+    }
+
+    /// A problem of the text as a whole.
+    fn limit(&self, at: Position, message: String) -> Problem {
+        Problem {
+            document: self.document,
+            at,
+            path: String::new(),
+            message,
+        }
     }
 
     fn problem(&self, at: Position, message: impl Into<String>) -> Problem {
@@ -271,7 +281,7 @@ impl Builder {
             ErrorKind::RecursionLimitExceeded => too_deep(),
             kind => format!("not valid YAML: {kind}"),
         };
-        self.report(at, message);
+        self.problems.push(self.limit(at, message));
     }
 }
 

@@ -3,8 +3,11 @@
 
 mod documents;
 mod good;
+mod limits;
 mod names;
 mod paths_and_rights;
+mod pods;
+mod properties;
 mod values;
 
 use carob_core::parse::{Manifest, ManifestErrors, parse_manifest};
