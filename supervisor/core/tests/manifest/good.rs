@@ -337,3 +337,22 @@ fn pods_that_a_kubelet_ran() {
         );
     }
 }
+
+#[test]
+fn the_examples_parse() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles/examples");
+    let mut count = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            let manifest = accepted(&std::fs::read_to_string(&path).unwrap());
+            let odd = manifest
+                .report
+                .iter()
+                .find(|n| n.verdict != Verdict::Honoured);
+            assert_eq!(odd, None, "{}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
