@@ -59,6 +59,7 @@ fn mount(
         field.error("subPathExpr and subPath are mutually exclusive");
     }
     let below = |field: Option<Field<'_>>| Some(field?.checked(descending)?.to_owned());
+    let (sub_path, sub_path_expr) = (below(sub_path), below(sub_path_expr));
     let read_only = o.bool("readOnly").unwrap_or_default();
     recursive_read_only(o);
     let propagation = propagation(o, mountable.privileged);
@@ -66,8 +67,8 @@ fn mount(
         name: name?,
         mount_path: mount_path?,
         read_only,
-        sub_path: below(sub_path),
-        sub_path_expr: below(sub_path_expr),
+        sub_path,
+        sub_path_expr,
         propagation,
     })
 }

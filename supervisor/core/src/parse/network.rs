@@ -143,15 +143,15 @@ pub(super) fn ports(
                 }
                 _ => {}
             }
+            let address = host_ip.as_ref().and_then(ip);
+            if let (Some(field), Some(_)) = (&host_ip, address) {
+                field.ignore("it has a meaning only with a forwarded hostPort");
+            }
             let container_port = container_port?;
             // As the API server has it: with hostNetwork each port is one of the machine's.
             let machine_port = host_network.then_some(container_port);
             if let (Some(port), Some(field)) = (machine_port, &number) {
                 host.check(field, format!("{port}/{protocol:?}"));
-            }
-            let address = host_ip.as_ref().and_then(ip);
-            if let (Some(field), Some(_)) = (&host_ip, address) {
-                field.ignore("it has a meaning only with a forwarded hostPort");
             }
             Some(ContainerPort {
                 name,

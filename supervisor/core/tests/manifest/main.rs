@@ -3,6 +3,7 @@
 
 mod documents;
 mod good;
+mod known_fields;
 mod limits;
 mod names;
 mod paths_and_rights;
