@@ -1,3 +1,4 @@
 //! Images and OCI bundles: reference, pull, unpack, root file system, `config.json`.
 
 pub mod image;
+pub mod pause;
