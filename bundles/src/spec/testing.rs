@@ -1,0 +1,174 @@
+//! A Pod, an image and a machine for the tests of this module.
+
+use std::path::Path;
+
+use carob_core::pod::{
+    Container, DnsConfig, ImagePullPolicy, Metadata, Pod, PodSecurity, PodSpec, ResourceList,
+    Resources, RestartPolicy, Security, TerminationMessagePolicy,
+};
+
+use super::capabilities::BY_NUMBER;
+use super::container::ContainerInput;
+use super::mounts::{PodFiles, VolumeBind};
+use super::user::UserDb;
+use super::{ImageConfig, Machine, SpecError};
+
+/// A Pod `web` of one container `main` that asks for nothing.
+pub fn pod() -> Pod {
+    Pod {
+        metadata: Metadata {
+            name: "web".into(),
+            namespace: "default".into(),
+            uid: "6f1c".into(),
+            labels: Default::default(),
+            annotations: Default::default(),
+        },
+        spec: PodSpec {
+            init_containers: Vec::new(),
+            containers: vec![container()],
+            restart_policy: RestartPolicy::Always,
+            termination_grace_period_seconds: 30,
+            active_deadline_seconds: None,
+            volumes: Vec::new(),
+            host_network: false,
+            host_pid: false,
+            host_ipc: false,
+            share_process_namespace: false,
+            hostname: None,
+            subdomain: None,
+            host_aliases: Vec::new(),
+            dns_policy: Default::default(),
+            dns_config: DnsConfig::default(),
+            security: PodSecurity::default(),
+        },
+    }
+}
+
+fn container() -> Container {
+    Container {
+        name: "main".into(),
+        image: "registry.example/app:1".into(),
+        image_pull_policy: ImagePullPolicy::IfNotPresent,
+        sidecar: false,
+        command: Vec::new(),
+        args: Vec::new(),
+        working_dir: None,
+        ports: Vec::new(),
+        env: Vec::new(),
+        resources: Resources::default(),
+        volume_mounts: Vec::new(),
+        security: Security::default(),
+        termination_message_path: "/dev/termination-log".into(),
+        termination_message_policy: TerminationMessagePolicy::File,
+        stdin: false,
+        stdin_once: false,
+        tty: false,
+    }
+}
+
+/// Sets a resource; an empty amount leaves it out.
+pub fn resource(list: &mut ResourceList, name: &str, amount: &str) {
+    if !amount.is_empty() {
+        list.insert(name.into(), amount.parse().unwrap());
+    }
+}
+
+/// Everything that a container's `config.json` is made of, to be changed field by field.
+pub struct World {
+    pub pod: Pod,
+    pub image: ImageConfig,
+    pub users: UserDb,
+    pub command: Vec<String>,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<VolumeBind>,
+    pub machine: Machine,
+    pub seccomp_default: bool,
+    pub seccomp_root: std::path::PathBuf,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            pod: pod(),
+            image: ImageConfig {
+                entrypoint: vec!["/bin/app".into()],
+                ..ImageConfig::default()
+            },
+            users: UserDb::parse(
+                b"root:x:0:0::/root:/bin/sh\nweb:x:33:33::/var/www:\n",
+                b"log:x:4:web\n",
+            ),
+            command: Vec::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            mounts: Vec::new(),
+            machine: machine(),
+            seccomp_default: false,
+            seccomp_root: "/nonexistent".into(),
+        }
+    }
+
+    pub fn container(&mut self) -> &mut Container {
+        &mut self.pod.spec.containers[0]
+    }
+
+    pub fn security(&mut self) -> &mut Security {
+        &mut self.container().security
+    }
+
+    pub fn with<T>(&self, ask: impl FnOnce(&ContainerInput) -> T) -> T {
+        ask(&ContainerInput {
+            pod: &self.pod,
+            container: &self.pod.spec.containers[0],
+            image: &self.image,
+            image_name: "registry.example/app:1",
+            users: &self.users,
+            command: &self.command,
+            args: &self.args,
+            env: &self.env,
+            hostname: "web",
+            sandbox_id: "5andb0x",
+            sandbox_pid: 4711,
+            cgroups_path: Path::new("/carob/0123/pod6f1c/c0ffee"),
+            files: PodFiles {
+                hosts: Some(Path::new("/pods/6f1c/hosts")),
+                hostname: Some(Path::new("/pods/6f1c/hostname")),
+                resolv_conf: Some(Path::new("/pods/6f1c/resolv.conf")),
+                shm: Some(Path::new("/pods/6f1c/shm")),
+            },
+            termination_log: Some(Path::new("/pods/6f1c/main/termination-log")),
+            mounts: &self.mounts,
+            seccomp_root: &self.seccomp_root,
+            seccomp_default: self.seccomp_default,
+            pids_limit: None,
+            machine: &self.machine,
+        })
+    }
+
+    pub fn spec(&self) -> Result<oci_spec::runtime::Spec, SpecError> {
+        self.with(super::container)
+    }
+
+    /// The same as JSON, which is what a runtime reads.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::to_value(self.spec().unwrap()).unwrap()
+    }
+
+    pub fn error(&self) -> String {
+        self.spec().unwrap_err().to_string()
+    }
+}
+
+/// A machine of 10 GiB that has everything.
+pub fn machine() -> Machine {
+    Machine {
+        memory_capacity: 10 << 30,
+        cgroup_v2: true,
+        swap_accounting: true,
+        hugepage_sizes: vec![2 << 20, 1 << 30],
+        kernel: (6, 1),
+        capabilities: BY_NUMBER.into_iter().collect(),
+        thermal_throttle: Vec::new(),
+    }
+}
