@@ -16,7 +16,7 @@ pub enum Action {
         attempt: u32,
     },
     /// Have the container's image here, pulled if its policy says so. `ImageReady` or `ImageFailed`.
-    /// The only action that may still be in flight when a Pod is done: drop it then.
+    /// It and a signal are the only actions that may still be in flight when a Pod is done: drop them then.
     EnsureImage {
         /// The container's name.
         container: String,

@@ -89,7 +89,7 @@ impl Planner<'_> {
         } else if self.observed.ready_sandbox().is_some() {
             self.act(Action::CreateContainer {
                 container: name,
-                attempt: record.next_attempt(),
+                attempt: record.next,
             });
         }
         Progress::OnItsWay

@@ -127,6 +127,7 @@ impl<'a> Planner<'a> {
         static NONE: ContainerRecord = ContainerRecord {
             instance: None,
             image: None,
+            next: 0,
             ended: None,
             ended_before: None,
         };

@@ -185,9 +185,6 @@ impl Planner<'_> {
         }
         self.memory.stop = None;
         self.memory.init_done = 0;
-        for memory in self.memory.containers.values_mut() {
-            memory.starting = None;
-        }
         None
     }
 }

@@ -80,6 +80,11 @@ impl PodState {
 
     /// After a restart of the supervisor: nothing is in flight any more, so the next step issues again what
     /// was. Stop signals are sent again too, as nobody knows whether the last one left.
+    ///
+    /// What the runtime is found to have is to be observed between this and the next step, at least
+    /// `ContainerStarted` of all that run, `ContainerExited` or `ContainerLost` of all that did, and
+    /// `SandboxExited`. Later, a `ContainerStarted` would be taken for the answer to a start that was issued
+    /// again; without it, a container that was being started is removed without its grace period.
     pub fn resume(&mut self) {
         self.memory.in_flight.clear();
         for container in self.memory.containers.values_mut() {

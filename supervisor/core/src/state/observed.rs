@@ -59,6 +59,8 @@ pub struct ContainerRecord {
     pub instance: Option<Instance>,
     /// The image that was made ready last.
     pub image: Option<ImageRecord>,
+    /// The number of the next instance.
+    pub next: u32,
     /// How the last instance that ended did.
     pub ended: Option<Ended>,
     /// The same of the one before.
@@ -173,10 +175,5 @@ impl ContainerRecord {
     /// True once an instance has been in the runtime.
     pub fn existed(&self) -> bool {
         self.ended.is_some() || self.stage().is_some_and(|s| s != Stage::Creating)
-    }
-
-    /// The number of the next instance.
-    pub fn next_attempt(&self) -> u32 {
-        self.ended.as_ref().map_or(0, |e| e.attempt + 1)
     }
 }

@@ -227,6 +227,7 @@ impl Fold<'_> {
             seen,
         };
         instance.stage = Stage::Exited;
+        record.next = attempt.saturating_add(1);
         record.ended_before = record.ended.replace(ended);
         memory.starting = None;
         memory.waiting = None;
@@ -242,6 +243,8 @@ impl Fold<'_> {
             return;
         }
         if let Some((record, memory)) = self.both(&container) {
+            // Also when it never started: its number names things that are found again.
+            record.next = attempt.saturating_add(1);
             record.instance = None;
             memory.remove = None;
             memory.starting = None;

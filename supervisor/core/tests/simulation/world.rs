@@ -1,0 +1,523 @@
+//! A runtime that is not there: sandboxes and containers, calls that take time and fail, exits.
+
+use carob_core::action::{Action, Signal, Target};
+use carob_core::event::{Event, ImageFailure, Pulled, StartFailure};
+use carob_core::pod::{Pod, RestartPolicy};
+use carob_core::time::{Mono, Now};
+
+use crate::choices::Choices;
+use crate::scenario::Happening;
+
+/// What exists, and what is going to happen.
+#[derive(Default)]
+pub struct World {
+    pub sandboxes: Vec<Sandbox>,
+    pub containers: Vec<Instance>,
+    pub calls: Vec<Call>,
+    due: Vec<(Mono, u64, Due)>,
+    serial: u64,
+}
+
+#[derive(Debug)]
+pub struct Sandbox {
+    pub attempt: u32,
+    pub alive: bool,
+}
+
+#[derive(Debug)]
+pub struct Instance {
+    pub name: String,
+    pub attempt: u32,
+    pub sandbox: u32,
+    pub stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Created,
+    /// Could not be started.
+    Dud,
+    Running,
+    Exited(i32),
+    /// Ended, nobody knows how.
+    Lost,
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub struct Call {
+    id: u64,
+    pub action: Action,
+    fails: bool,
+}
+
+/// What comes at some time.
+#[derive(Debug)]
+pub enum Due {
+    /// A call ends.
+    Call(u64),
+    /// A container's program ends.
+    Exit(String, u32, i32),
+    /// An event reaches the Pod.
+    Tell(Event),
+    /// From outside.
+    Happening(Happening),
+}
+
+/// What the surroundings are like.
+pub struct Weather<'a> {
+    pub pod: &'a Pod,
+    pub now: Now,
+    /// Nothing goes wrong any more.
+    pub calm: bool,
+    pub failing: u32,
+}
+
+impl World {
+    pub fn plan(&mut self, at: Mono, due: Due) {
+        self.serial += 1;
+        self.due.push((at, self.serial, due));
+    }
+
+    pub fn next_at(&self) -> Option<Mono> {
+        self.due.iter().map(|d| d.0).min()
+    }
+
+    /// The first thing that is due by `now`.
+    pub fn pop(&mut self, now: Mono) -> Option<Due> {
+        let due = self.due.iter().enumerate().filter(|(_, d)| d.0 <= now);
+        let (index, _) = due.min_by_key(|(_, d)| (d.0, d.1))?;
+        Some(self.due.swap_remove(index).2)
+    }
+
+    pub fn is_busy(&self, target: Target<'_>) -> bool {
+        self.calls.iter().any(|c| c.action.target() == Some(target))
+    }
+
+    pub fn find(&self, name: &str) -> Option<&Instance> {
+        self.containers.iter().find(|c| c.name == name)
+    }
+
+    pub fn is_running(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|i| i.stage == Stage::Running)
+    }
+
+    /// A call begins.
+    pub fn call(&mut self, action: Action, choices: &mut Choices, weather: &Weather<'_>) {
+        let took = if weather.calm {
+            5
+        } else {
+            choices.pick(&[5, 0, 50, 50, 2_000, 30_000])
+        };
+        let fails = !weather.calm && choices.chance(weather.failing);
+        self.serial += 1;
+        let id = self.serial;
+        let at = weather.now.mono.plus_ms(took);
+        if let Action::EnsureImage { container } = &action
+            && took > 0
+        {
+            let container = container.clone();
+            self.plan(
+                weather.now.mono,
+                Due::Tell(Event::PullStarted { container }),
+            );
+        }
+        self.calls.push(Call { id, action, fails });
+        self.plan(at, Due::Call(id));
+    }
+
+    /// A call ends.
+    pub fn finish(
+        &mut self,
+        id: u64,
+        choices: &mut Choices,
+        weather: &Weather<'_>,
+    ) -> Result<(), String> {
+        let Some(index) = self.calls.iter().position(|c| c.id == id) else {
+            return Ok(());
+        };
+        let call = self.calls.swap_remove(index);
+        if let Some(answer) = self.effect(&call.action, call.fails, choices, weather)? {
+            self.tell(answer, choices, weather);
+        }
+        Ok(())
+    }
+
+    /// The supervisor is killed: its calls end now or never, their answers are lost.
+    pub fn crash(&mut self, choices: &mut Choices, weather: &Weather<'_>) -> Result<(), String> {
+        for call in std::mem::take(&mut self.calls) {
+            if choices.chance(50) {
+                self.effect(&call.action, call.fails, choices, weather)?;
+            }
+        }
+        self.due
+            .retain(|(_, _, due)| !matches!(due, Due::Call(_) | Due::Tell(_)));
+        Ok(())
+    }
+
+    /// What a supervisor finds when it looks around.
+    pub fn adopt(&self, weather: &Weather<'_>) -> Vec<Event> {
+        let at = weather.now.wall;
+        let mut events = Vec::new();
+        for sandbox in self.sandboxes.iter().filter(|s| !s.alive) {
+            let attempt = sandbox.attempt;
+            events.push(Event::SandboxExited { attempt });
+        }
+        for instance in &self.containers {
+            let (container, attempt) = (instance.name.clone(), instance.attempt);
+            match instance.stage {
+                Stage::Running => events.push(Event::ContainerStarted {
+                    container,
+                    attempt,
+                    pid: 1,
+                    at,
+                }),
+                Stage::Exited(code) => events.push(exited(container, attempt, code, weather)),
+                Stage::Lost => events.push(lost(container, attempt, weather)),
+                Stage::Created | Stage::Dud => {}
+            }
+        }
+        events
+    }
+
+    fn tell(&mut self, event: Event, choices: &mut Choices, weather: &Weather<'_>) {
+        let now = weather.now.mono;
+        let fact = matches!(
+            event,
+            Event::SandboxExited { .. }
+                | Event::SandboxRemoved { .. }
+                | Event::ContainerStarted { .. }
+                | Event::ContainerOom { .. }
+                | Event::ContainerExited { .. }
+                | Event::ContainerLost { .. }
+                | Event::ContainerRemoved { .. }
+        );
+        if weather.calm {
+            self.plan(now, Due::Tell(event));
+            return;
+        }
+        let late = choices.pick(&[0, 0, 0, 5, 500]);
+        if fact && choices.chance(4) {
+            let again = now.plus_ms(choices.pick(&[0, 1_000, 60_000]));
+            self.plan(again, Due::Tell(event.clone()));
+        }
+        self.plan(now.plus_ms(late), Due::Tell(event));
+    }
+
+    /// Does what the action says; an error when that must never have been asked.
+    fn effect(
+        &mut self,
+        action: &Action,
+        fails: bool,
+        choices: &mut Choices,
+        weather: &Weather<'_>,
+    ) -> Result<Option<Event>, String> {
+        let message = String::from("made to fail");
+        Ok(Some(match action.clone() {
+            Action::CreateSandbox { attempt } => {
+                if self.sandboxes.iter().any(|s| s.attempt != attempt) {
+                    return Err(format!("two sandboxes: {:?} and {attempt}", self.sandboxes));
+                }
+                let known = self.sandboxes.first().map(|s| s.alive);
+                let fails = fails || known == Some(false);
+                if known.is_none() && !(fails && choices.chance(50)) {
+                    let alive = !fails;
+                    self.sandboxes.push(Sandbox { attempt, alive });
+                }
+                if fails {
+                    Event::SandboxFailed { attempt, message }
+                } else {
+                    Event::SandboxCreated {
+                        attempt,
+                        id: format!("sandbox-{attempt}"),
+                        pid: 1,
+                        ips: Vec::new(),
+                    }
+                }
+            }
+            Action::RemoveSandbox { attempt } => {
+                if fails {
+                    return Ok(Some(Event::SandboxRemoveFailed { attempt, message }));
+                }
+                if !self.containers.is_empty() {
+                    return Err(format!("sandbox removed around {:?}", self.containers));
+                }
+                self.sandboxes.retain(|s| s.attempt != attempt);
+                Event::SandboxRemoved { attempt }
+            }
+            Action::EnsureImage { container } => {
+                if fails {
+                    let reason = choices.pick(&[
+                        ImageFailure::ErrImagePull,
+                        ImageFailure::RegistryUnavailable,
+                        ImageFailure::ErrImageNeverPull,
+                        ImageFailure::InvalidImageName,
+                    ]);
+                    return Ok(Some(Event::ImageFailed {
+                        container,
+                        reason,
+                        message,
+                    }));
+                }
+                Event::ImageReady {
+                    container,
+                    image_id: "sha256:0".to_owned(),
+                    image: "image:1".to_owned(),
+                    pulled: Some(Pulled {
+                        took_ms: 1,
+                        waited_ms: 1,
+                        bytes: 1,
+                    }),
+                }
+            }
+            Action::CreateContainer { container, attempt } => {
+                self.create(container, attempt, fails, choices)?
+            }
+            Action::StartContainer { container, attempt } => {
+                self.start(container, attempt, fails, choices, weather)?
+            }
+            Action::Signal {
+                container,
+                attempt,
+                signal,
+            } => {
+                if fails {
+                    return Ok(Some(Event::SignalFailed {
+                        container,
+                        attempt,
+                        message,
+                    }));
+                }
+                self.signal(&container, attempt, signal, choices, weather);
+                return Ok(None);
+            }
+            Action::RemoveContainer { container, attempt } => {
+                if fails {
+                    return Ok(Some(Event::ContainerRemoveFailed {
+                        container,
+                        attempt,
+                        message,
+                    }));
+                }
+                if self.is_running(&container) {
+                    return Err(format!("{container} removed while it runs"));
+                }
+                self.containers.retain(|i| i.name != container);
+                Event::ContainerRemoved { container, attempt }
+            }
+        }))
+    }
+
+    fn create(
+        &mut self,
+        container: String,
+        attempt: u32,
+        fails: bool,
+        choices: &mut Choices,
+    ) -> Result<Event, String> {
+        if let Some(other) = self.find(&container).filter(|i| i.attempt != attempt) {
+            return Err(format!("two instances: {other:?} and {attempt}"));
+        }
+        let Some(sandbox) = self.sandboxes.first() else {
+            return Err(format!("{container} created in no sandbox"));
+        };
+        if self.find(&container).is_none() {
+            if fails || !sandbox.alive {
+                let reason = choices.pick(&[
+                    StartFailure::CreateContainerError,
+                    StartFailure::CreateContainerConfigError,
+                ]);
+                return Ok(Event::ContainerFailed {
+                    container,
+                    attempt,
+                    reason,
+                    message: "made to fail".to_owned(),
+                });
+            }
+            self.containers.push(Instance {
+                name: container.clone(),
+                attempt,
+                sandbox: sandbox.attempt,
+                stage: Stage::Created,
+            });
+        }
+        Ok(Event::ContainerCreated {
+            id: format!("{container}-{attempt}"),
+            container,
+            attempt,
+        })
+    }
+
+    fn start(
+        &mut self,
+        container: String,
+        attempt: u32,
+        fails: bool,
+        choices: &mut Choices,
+        weather: &Weather<'_>,
+    ) -> Result<Event, String> {
+        let alive = self.sandboxes.first().is_some_and(|s| s.alive);
+        let instance = self.containers.iter_mut().find(|i| i.name == container);
+        let Some(instance) = instance.filter(|i| i.attempt == attempt) else {
+            return Err(format!("{container} started before it was created"));
+        };
+        if instance.stage == Stage::Created {
+            instance.stage = if fails || !alive {
+                Stage::Dud
+            } else {
+                Stage::Running
+            };
+            if instance.stage == Stage::Running {
+                let (after, code) = life(&container, choices, weather);
+                if let Some(after) = after {
+                    let at = weather.now.mono.plus_ms(after);
+                    self.plan(at, Due::Exit(container.clone(), attempt, code));
+                }
+            }
+        }
+        Ok(
+            if self.find(&container).is_some_and(|i| i.stage == Stage::Dud) {
+                Event::ContainerFailed {
+                    container,
+                    attempt,
+                    reason: StartFailure::RunContainerError,
+                    message: "made to fail".to_owned(),
+                }
+            } else {
+                Event::ContainerStarted {
+                    container,
+                    attempt,
+                    pid: 1,
+                    at: weather.now.wall,
+                }
+            },
+        )
+    }
+
+    fn signal(
+        &mut self,
+        container: &str,
+        attempt: u32,
+        signal: Signal,
+        choices: &mut Choices,
+        weather: &Weather<'_>,
+    ) {
+        let newest = self.find(container).map(|i| i.attempt);
+        if !self.is_running(container) || newest != Some(attempt) {
+            return;
+        }
+        let (after, code) = match signal {
+            Signal::Kill => (1, 137),
+            Signal::StopSignal => match choices.below(4) {
+                0 => (10, 0),
+                1 => (500, 143),
+                2 => (10_000, 143),
+                _ => return,
+            },
+        };
+        let at = weather.now.mono.plus_ms(after);
+        self.plan(at, Due::Exit(container.to_owned(), attempt, code));
+    }
+
+    /// A container's program ends.
+    pub fn exit(
+        &mut self,
+        name: &str,
+        attempt: u32,
+        code: i32,
+        choices: &mut Choices,
+        weather: &Weather<'_>,
+    ) {
+        let running = |i: &&mut Instance| i.name == name && i.attempt == attempt;
+        let Some(instance) = self.containers.iter_mut().find(running) else {
+            return;
+        };
+        if instance.stage != Stage::Running {
+            return;
+        }
+        instance.stage = Stage::Exited(code);
+        let name = name.to_owned();
+        if code == 137 && choices.chance(50) {
+            let container = name.clone();
+            self.tell(Event::ContainerOom { container, attempt }, choices, weather);
+        }
+        self.tell(exited(name, attempt, code, weather), choices, weather);
+    }
+
+    pub fn kill_sandbox(&mut self, choices: &mut Choices, weather: &Weather<'_>) {
+        let Some(sandbox) = self.sandboxes.iter_mut().find(|s| s.alive) else {
+            return;
+        };
+        sandbox.alive = false;
+        let attempt = sandbox.attempt;
+        self.tell(Event::SandboxExited { attempt }, choices, weather);
+        if choices.chance(50) {
+            let now = weather.now.mono;
+            let running = self.containers.iter().filter(|i| i.stage == Stage::Running);
+            let exits: Vec<_> = running
+                .map(|i| Due::Exit(i.name.clone(), i.attempt, 137))
+                .collect();
+            for exit in exits {
+                self.plan(now, exit);
+            }
+        }
+    }
+
+    pub fn lose(&mut self, which: usize, choices: &mut Choices, weather: &Weather<'_>) {
+        let mut running = self
+            .containers
+            .iter_mut()
+            .filter(|i| i.stage == Stage::Running);
+        if let Some(instance) = running.nth(which) {
+            instance.stage = Stage::Lost;
+            let event = lost(instance.name.clone(), instance.attempt, weather);
+            self.tell(event, choices, weather);
+        }
+    }
+}
+
+/// How long a program runs and how it ends; for ever when there is no time.
+fn life(name: &str, choices: &mut Choices, weather: &Weather<'_>) -> (Option<u64>, i32) {
+    let pod = weather.pod;
+    let mut all = pod.spec.all_containers();
+    let sidecar = all.any(|c| c.name == name && c.sidecar);
+    let init = pod.spec.init_containers.iter().any(|c| c.name == name) && !sidecar;
+    if weather.calm {
+        let ends = pod.spec.restart_policy != RestartPolicy::Always && !sidecar;
+        return if init || ends && choices.chance(50) {
+            (Some(10), 0)
+        } else {
+            (None, 0)
+        };
+    }
+    let after = choices.pick(&[
+        None,
+        Some(10),
+        Some(0),
+        Some(2_000),
+        Some(30_000),
+        Some(700_000),
+    ]);
+    let code = choices.pick(&[0, 1, 137]);
+    (if init { after.or(Some(10)) } else { after }, code)
+}
+
+fn exited(container: String, attempt: u32, exit_code: i32, weather: &Weather<'_>) -> Event {
+    Event::ContainerExited {
+        container,
+        attempt,
+        exit_code,
+        signal: None,
+        at: weather.now.wall,
+        message: None,
+    }
+}
+
+fn lost(container: String, attempt: u32, weather: &Weather<'_>) -> Event {
+    Event::ContainerLost {
+        container,
+        attempt,
+        at: weather.now.wall,
+        message: "made to vanish".to_owned(),
+    }
+}
