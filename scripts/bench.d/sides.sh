@@ -28,14 +28,17 @@ since() {
 }
 
 facts() {
-    local cpu
+    local cpu commit
+    commit=$(git -C "$root" rev-parse --short HEAD)
+    # The file that this becomes does not count.
+    git -C "$root" diff --quiet HEAD -- ':!docs/benchmarks.md' || commit+=' with changes'
     cpu=$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n1)
     cat <<END
 # Benchmarks
 
 Made by \`scripts/bench\` on $(date -u +%F): $(nproc) cores ($cpu), Linux $(uname -r),
 $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release), cgroup $([ -e /sys/fs/cgroup/cgroup.controllers ] && echo v2 || echo v1);
-$(podman --version), $(crun --version | head -n1), $(runc --version | head -n1); Carob $(git -C "$root" describe --always --dirty).
+$(podman --version), $(crun --version | head -n1), $(runc --version | head -n1); Carob $commit.
 Each figure is the median of $rounds, the sides taking turns in one run, two rounds of warming up before.
 Times are in milliseconds, with the least and the greatest behind them.
 END
