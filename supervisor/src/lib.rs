@@ -4,3 +4,4 @@ pub mod dirs;
 pub mod logs;
 pub mod network;
 pub mod runtime;
+pub mod volume;
