@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,21 @@ pub fn join(cgroup: &Cgroup, pid: i32, unified: bool) -> Result<(), CgroupError>
         }
     }
     Ok(())
+}
+
+/// Opens the directory of a process in the unified hierarchy, if it is `dir` or below it.
+pub fn open_unified_of(dir: &Dir, pid: i32) -> Result<Option<OwnedFd>, CgroupError> {
+    let text = dir::read(Path::new(&format!("/proc/{pid}/cgroup")))?;
+    let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::/")) else {
+        return Ok(None);
+    };
+    let inner = Dir::new(dir.hierarchy, path);
+    // A removed cgroup's name has " (deleted)" at its end, which doesn't open.
+    if inner.path.starts_with(&dir.path) {
+        inner.open().map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// The hierarchy whose members count: the unified one alone, or a v1 one that every process of the

@@ -198,6 +198,16 @@ impl Cgroup {
         self.unified().map(Dir::open).transpose()
     }
 
+    /// The directory in the unified hierarchy which `pid`, a process of the container, is in: the
+    /// cgroup itself or one that the container made below it. `None` when it is neither.
+    ///
+    /// # Errors
+    /// [`CgroupError::Io`] when the process is gone or the directory can't be opened.
+    pub fn open_unified_of(&self, pid: i32) -> Result<Option<OwnedFd>, CgroupError> {
+        self.unified()
+            .map_or(Ok(None), |dir| members::open_unified_of(dir, pid))
+    }
+
     /// All processes in the cgroup and in the cgroups below it. Empty when it doesn't exist.
     ///
     /// # Errors

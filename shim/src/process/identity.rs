@@ -98,6 +98,19 @@ impl Identity {
     }
 }
 
+/// Becomes the root of the user namespace that was just entered, where it has one: until then we are
+/// nobody there.
+pub fn become_root() -> io::Result<()> {
+    for result in [sys::setresgid(0), sys::setresuid(0)] {
+        match result {
+            // No user of the namespace has this number.
+            Err(cause) if cause.raw_os_error() == Some(libc::EINVAL) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
 /// The major number of `/dev/pts/*` (kernel: Documentation/admin-guide/devices.txt, 136 to 143).
 const PTS_MAJOR: u32 = 136;
 

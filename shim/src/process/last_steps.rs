@@ -34,6 +34,12 @@ impl ProcessSetup {
             apparmor(profile)?;
         }
         self.resources.prioritize()?;
+        if let Some(personality) = self.personality {
+            // SAFETY: plain numbers.
+            if unsafe { libc::personality(personality) } < 0 {
+                return Err(StartError::last("set linux.personality"));
+            }
+        }
         // SAFETY: plain numbers.
         unsafe { libc::umask(self.umask) };
         let has_home = self

@@ -20,7 +20,7 @@ mod working_directory;
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Process};
 
 use crate::seccomp::Program;
 
@@ -30,6 +30,8 @@ pub use last_steps::Ready;
 pub use oom::set_oom_score_adj;
 pub use signals::{block_signals, restore_signals};
 
+pub(crate) use identity::become_root;
+
 use identity::Identity;
 use resources::Resources;
 
@@ -37,6 +39,10 @@ use resources::Resources;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The umask when the spec has none, as in runc.
 const DEFAULT_UMASK: u32 = 0o022;
+
+// linux/personality.h
+const PER_LINUX: libc::c_ulong = 0;
+const PER_LINUX32: libc::c_ulong = 8;
 
 /// Everything that a new process needs to become the container's process.
 #[derive(Debug, Clone)]
@@ -49,6 +55,8 @@ pub struct ProcessSetup {
     identity: Identity,
     resources: Resources,
     oom_score_adj: Option<i32>,
+    /// `PER_LINUX32` and its like (personality(2)).
+    personality: Option<libc::c_ulong>,
     no_new_privileges: bool,
     capabilities: CapabilitySets,
     apparmor_profile: Option<String>,
@@ -128,6 +136,7 @@ impl ProcessSetup {
             identity: Identity::from_spec(process.user())?,
             resources,
             oom_score_adj: process.oom_score_adj(),
+            personality: None,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             capabilities: CapabilitySets::from_spec(process.capabilities().as_ref()),
             apparmor_profile,
@@ -159,6 +168,20 @@ impl ProcessSetup {
                 .filter(|name| !name.is_empty());
         }
         Ok(setup)
+    }
+
+    /// Adds what `linux` says about each of the container's processes: the personality.
+    #[must_use]
+    pub fn with_linux(mut self, linux: &Linux) -> Self {
+        self.personality =
+            linux
+                .personality()
+                .as_ref()
+                .map(|personality| match personality.domain() {
+                    LinuxPersonalityDomain::PerLinux => PER_LINUX,
+                    LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
+                });
+        self
     }
 
     /// What has to happen while the machine's `/proc` is still in sight: the `oom_score_adj`. Call

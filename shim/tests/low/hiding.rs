@@ -1,0 +1,3 @@
+//! x
+use crate::Test;
+pub const TESTS: &[Test] = &[];
