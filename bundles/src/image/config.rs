@@ -20,7 +20,7 @@ pub struct ImageConfig {
     pub cmd: Vec<String>,
     /// Variables in order; names are not empty and values always present.
     pub env: Vec<(String, String)>,
-    /// `user`, `uid`, `user:group`, …; empty is root. See [`super::users::Users::resolve`].
+    /// `user`, `uid`, `user:group`, …; empty is root.
     pub user: String,
     /// Absolute, or empty for `/`.
     pub working_dir: String,

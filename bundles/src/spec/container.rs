@@ -8,9 +8,11 @@ use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Root
 
 use super::annotations::{self, Type};
 use super::mounts::{PodFiles, VolumeBind};
-use super::user::{self, ImageUser, UserDb, Wanted};
-use super::{ImageConfig, Machine, SpecError};
+use super::user::{self, ImageUser, Wanted};
+use super::{Machine, SpecError};
 use super::{capabilities, devices, mounts, oom, process, resources, seccomp};
+use crate::image::config::ImageConfig;
+use crate::image::users::Users;
 
 /// All that a container's `config.json` is made of.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +21,12 @@ pub struct ContainerInput<'a> {
     pub pod: &'a Pod,
     /// One of its containers.
     pub container: &'a Container,
-    /// What the container's image says.
+    /// What the container's image says; its labels are not looked at.
     pub image: &'a ImageConfig,
     /// The image's name, for the annotation.
     pub image_name: &'a str,
     /// The image's users and groups.
-    pub users: &'a UserDb,
+    pub users: &'a Users,
     /// The container's `command`, `$(VAR)` expanded.
     pub command: &'a [String],
     /// The container's `args`, `$(VAR)` expanded.

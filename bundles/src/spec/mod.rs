@@ -9,7 +9,7 @@ mod capabilities;
 mod container;
 mod devices;
 mod error;
-mod image;
+mod image_volumes;
 mod machine;
 mod mounts;
 mod oom;
@@ -19,14 +19,13 @@ mod sandbox;
 mod seccomp;
 #[cfg(test)]
 mod testing;
-pub mod user;
+mod user;
 
 pub use container::{ContainerInput, container};
 pub use error::SpecError;
-pub use image::ImageConfig;
 pub use machine::{Machine, MachineError};
 pub use mounts::{PodFiles, VolumeBind};
 pub use oom::oom_score_adj;
 pub use resources::pod_resources;
 pub use sandbox::{SandboxInput, sandbox};
-pub use user::UserDb;
+pub use user::UserError;

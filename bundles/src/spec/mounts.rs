@@ -10,7 +10,7 @@ use super::container::ContainerInput;
 
 /// A directory or file of the machine that a container sees: a volume mount with its volume found, or a
 /// directory for a volume of the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumeBind {
     /// What is mounted: a path of the machine, already safe to follow.
     pub source: PathBuf,

@@ -10,8 +10,9 @@ use carob_core::pod::{
 use super::capabilities::BY_NUMBER;
 use super::container::ContainerInput;
 use super::mounts::{PodFiles, VolumeBind};
-use super::user::UserDb;
-use super::{ImageConfig, Machine, SpecError};
+use super::{Machine, SpecError};
+use crate::image::config::ImageConfig;
+use crate::image::users::Users;
 
 /// A Pod `web` of one container `main` that asks for nothing.
 pub fn pod() -> Pod {
@@ -77,7 +78,7 @@ pub fn resource(list: &mut ResourceList, name: &str, amount: &str) {
 pub struct World {
     pub pod: Pod,
     pub image: ImageConfig,
-    pub users: UserDb,
+    pub users: Users,
     pub command: Vec<String>,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
@@ -95,7 +96,7 @@ impl World {
                 entrypoint: vec!["/bin/app".into()],
                 ..ImageConfig::default()
             },
-            users: UserDb::parse(
+            users: Users::parse(
                 b"root:x:0:0::/root:/bin/sh\nweb:x:33:33::/var/www:\n",
                 b"log:x:4:web\n",
             ),

@@ -1,115 +1,11 @@
-//! Users and groups: an image's `/etc/passwd` and `/etc/group`, and who a container runs as.
+//! Who a container runs as: what the Pod wants, what the image says, what its `/etc/passwd` knows.
 //!
 //! What a user is taken for must be the same here and where `runAsNonRoot` is checked: whatever consists of
 //! digits is a number and never looked up as a name, and a number that no user can have is refused.
 
 use std::collections::BTreeSet;
 
-/// The highest user and group number that Kubernetes and the runtimes accept.
-pub const MAX_ID: u32 = i32::MAX as u32;
-
-/// A line of `/etc/passwd`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PasswdEntry {
-    /// The user's name.
-    pub name: String,
-    /// At most [`MAX_ID`].
-    pub uid: u32,
-    /// At most [`MAX_ID`].
-    pub gid: u32,
-    /// The user's home directory; empty when the line has none.
-    pub home: String,
-}
-
-/// A line of `/etc/group`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupEntry {
-    /// The group's name.
-    pub name: String,
-    /// At most [`MAX_ID`].
-    pub gid: u32,
-    /// Names of users.
-    pub members: Vec<String>,
-}
-
-/// The users and groups that an image knows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UserDb {
-    /// In the order of the file; the first of two entries counts.
-    pub passwd: Vec<PasswdEntry>,
-    /// In the order of the file; the first of two entries counts.
-    pub groups: Vec<GroupEntry>,
-}
-
-impl UserDb {
-    /// Reads the contents of an image's `/etc/passwd` and `/etc/group` (empty where it has none). Lines that
-    /// are not `passwd(5)` or `group(5)` entries, and those with numbers out of range, are skipped as the C
-    /// library does.
-    pub fn parse(passwd: &[u8], group: &[u8]) -> Self {
-        Self {
-            passwd: entries(passwd).filter_map(passwd_entry).collect(),
-            groups: entries(group).filter_map(group_entry).collect(),
-        }
-    }
-
-    fn by_name(&self, name: &str) -> Option<&PasswdEntry> {
-        self.passwd.iter().find(|entry| entry.name == name)
-    }
-
-    fn by_uid(&self, uid: u32) -> Option<&PasswdEntry> {
-        self.passwd.iter().find(|entry| entry.uid == uid)
-    }
-
-    /// Groups that list the user as a member; one of the user's own name is its primary one.
-    fn memberships(&self, user: &str) -> impl Iterator<Item = u32> {
-        self.groups
-            .iter()
-            .filter(move |group| group.name != user && group.members.iter().any(|m| m == user))
-            .map(|group| group.gid)
-    }
-}
-
-fn entries(file: &[u8]) -> impl Iterator<Item = Vec<&str>> {
-    file.split(|b| *b == b'\n')
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .map(|line| line.trim_end_matches('\r').split(':').collect::<Vec<_>>())
-        .filter(|fields| !fields[0].is_empty() && !fields[0].starts_with('#'))
-}
-
-fn passwd_entry(fields: Vec<&str>) -> Option<PasswdEntry> {
-    let [name, _, uid, gid, ref rest @ ..] = fields[..] else {
-        return None;
-    };
-    Some(PasswdEntry {
-        home: rest.get(1).copied().unwrap_or_default().to_owned(),
-        name: name.to_owned(),
-        uid: number(uid)?,
-        gid: number(gid)?,
-    })
-}
-
-fn group_entry(fields: Vec<&str>) -> Option<GroupEntry> {
-    let [name, _, gid, ref members @ ..] = fields[..] else {
-        return None;
-    };
-    let members = members.first().copied().unwrap_or_default();
-    Some(GroupEntry {
-        name: name.to_owned(),
-        gid: number(gid)?,
-        members: members
-            .split(',')
-            .filter(|m| !m.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    })
-}
-
-fn number(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits
-        .then(|| text.parse().ok())?
-        .filter(|id| *id <= MAX_ID)
-}
+use crate::image::users::{self, MAX_ID, PasswdEntry, Users};
 
 /// Why a user or group cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -132,6 +28,11 @@ pub enum UserError {
         "the image's /etc/group has no group {0:?}, which the image asks for; set runAsGroup to a number"
     )]
     UnknownGroup(String),
+    /// The image's files are there but cannot be read.
+    #[error(
+        "its user and groups cannot be looked up: {0}; set runAsUser and runAsGroup to numbers"
+    )]
+    Unreadable(String),
 }
 
 /// What an image's `User` or a part of it says.
@@ -150,7 +51,7 @@ impl<'a> Id<'a> {
         if !unsigned.bytes().all(|b| b.is_ascii_digit()) {
             return Ok(Self::Name(text));
         }
-        number(text)
+        users::id(text)
             .map(Self::Number)
             .ok_or_else(|| UserError::OutOfRange(text.to_owned()))
     }
@@ -220,7 +121,7 @@ pub(super) struct Wanted<'a> {
 /// Combines what the Pod wants with what the image says, by containerd's rules (`pkg/oci/spec_opts.go`,
 /// `WithUser` and `WithAdditionalGIDs`): the primary group is the Pod's; else, with the image's user, the
 /// image's; else that of the user's `/etc/passwd` entry; else 0.
-pub(super) fn resolve(wanted: &Wanted, image: &str, db: &UserDb) -> Result<Identity, UserError> {
+pub(super) fn resolve(wanted: &Wanted, image: &str, users: &Users) -> Result<Identity, UserError> {
     let ids = wanted
         .user
         .iter()
@@ -239,41 +140,68 @@ pub(super) fn resolve(wanted: &Wanted, image: &str, db: &UserDb) -> Result<Ident
         },
         None => ImageUser::parse(image)?,
     };
-    let (uid, entry) = match image.uid_or_name() {
-        Ok(uid) => (uid, db.by_uid(uid)),
-        Err(name) => {
-            let entry = db.by_name(name);
-            let uid = entry
-                .ok_or_else(|| UserError::UnknownUser(name.to_owned()))?
-                .uid;
-            (uid, entry)
-        }
-    };
+    let known = Known::of(&image, wanted, users)?;
     let gid = match (wanted.group, &image.group) {
         (Some(gid), _) => gid,
         (None, Some(Id::Number(gid))) => *gid,
         (None, Some(Id::Name(name))) => {
-            let group = db.groups.iter().find(|group| group.name == *name);
-            group
-                .ok_or_else(|| UserError::UnknownGroup((*name).to_owned()))?
-                .gid
+            let group = users.group.iter().find(|group| group.name == *name);
+            let unknown = || UserError::UnknownGroup((*name).to_owned());
+            group.ok_or_else(unknown)?.gid
         }
-        (None, None) => entry.map_or(0, |entry| entry.gid),
+        (None, None) => known.entry.map_or(0, |entry| entry.gid),
     };
     let mut groups = BTreeSet::from([gid]);
     groups.extend(wanted.supplemental_groups.iter().chain(&wanted.fs_group));
-    if let (false, Some(entry)) = (wanted.strict, entry) {
-        groups.extend(db.memberships(&entry.name));
+    if let (false, Some(entry)) = (wanted.strict, known.entry) {
+        groups.extend(memberships(users, &entry.name));
     }
     Ok(Identity {
-        uid,
+        uid: known.uid,
         gid,
         groups: groups.into_iter().collect(),
-        home: match entry {
+        home: match known.entry {
             Some(entry) if entry.home.starts_with('/') => entry.home.clone(),
             _ => "/".to_owned(),
         },
     })
+}
+
+/// A user's number, and what the image knows of that user.
+struct Known<'a> {
+    uid: u32,
+    entry: Option<&'a PasswdEntry>,
+}
+
+impl<'a> Known<'a> {
+    fn of(image: &ImageUser, wanted: &Wanted, users: &'a Users) -> Result<Self, UserError> {
+        let given = matches!(image.user, Some(Id::Number(_)))
+            && (wanted.group.is_some() || matches!(image.group, Some(Id::Number(_))));
+        if let (false, Some(problem)) = (given, &users.problem) {
+            return Err(UserError::Unreadable(problem.clone()));
+        }
+        match image.uid_or_name() {
+            Ok(uid) => Ok(Self {
+                uid,
+                entry: users.passwd.iter().find(|entry| entry.uid == uid),
+            }),
+            Err(name) => {
+                let entry = users.passwd.iter().find(|entry| entry.name == name);
+                let uid = entry
+                    .ok_or_else(|| UserError::UnknownUser(name.to_owned()))?
+                    .uid;
+                Ok(Self { uid, entry })
+            }
+        }
+    }
+}
+
+/// Groups that list the user as a member; one of the user's own name is its primary one.
+fn memberships(users: &Users, user: &str) -> impl Iterator<Item = u32> {
+    let groups = users.group.iter().filter(move |group| {
+        group.name != user && group.members.iter().any(|member| member == user)
+    });
+    groups.map(|group| group.gid)
 }
 
 #[cfg(test)]

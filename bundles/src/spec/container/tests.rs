@@ -189,7 +189,7 @@ fn b25_run_as_non_root_with_kubelets_words() {
 fn c13_run_as_non_root_is_not_bypassed_by_numbers() {
     let mut world = World::new();
     world.security().run_as_non_root = Some(true);
-    world.users = crate::spec::UserDb::parse(b"4294967296:x:0:0:::\n1000:x:0:0:::\n", b"");
+    world.users = crate::image::users::Users::parse(b"4294967296:x:0:0:::\n1000:x:0:0:::\n", b"");
     for user in ["4294967296", "2147483648", "-1", "+1", "1:2:3"] {
         world.image.user = user.into();
         assert!(world.error().starts_with("container \"main\": "), "{user}");

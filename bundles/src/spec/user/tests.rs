@@ -21,8 +21,8 @@ const GROUP: &[u8] = b"root:x:0:\n\
     huge:x:4294967295:web\n\
     log:x:6:nobody\n";
 
-fn db() -> UserDb {
-    UserDb::parse(PASSWD, GROUP)
+fn db() -> Users {
+    Users::parse(PASSWD, GROUP)
 }
 
 fn image(user: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
@@ -31,19 +31,6 @@ fn image(user: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
 
 fn wanted(wanted: &Wanted, user: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
     resolve(wanted, user, &db()).map(|i| (i.uid, i.gid, i.groups))
-}
-
-#[test]
-fn lines_that_are_no_entries_are_skipped() {
-    let names: Vec<_> = db().passwd.into_iter().map(|e| e.name).collect();
-    assert_eq!(names, ["root", "web", "1000", "4294967296", "dos", "web"]);
-    let names: Vec<_> = db().groups.into_iter().map(|e| e.name).collect();
-    assert_eq!(names, ["root", "web", "log", "ssl", "log"]);
-    assert_eq!(UserDb::parse(b"", b""), UserDb::default());
-    assert_eq!(
-        UserDb::parse(b"\0\n::::\n:x:0:0", b"::\nx"),
-        UserDb::default()
-    );
 }
 
 #[test]
@@ -110,11 +97,32 @@ fn c13_numbers_that_overflow_and_junk_are_refused() {
 }
 
 #[test]
+fn c14_files_that_cannot_be_read_matter_unless_numbers_are_given() {
+    let users = Users {
+        problem: Some("/etc/passwd of the image is not a regular file".into()),
+        ..Users::default()
+    };
+    let numbers = |image: &str, group: Option<u32>| {
+        let wanted = Wanted {
+            group,
+            ..Wanted::default()
+        };
+        resolve(&wanted, image, &users).map(|i| (i.uid, i.gid, i.groups))
+    };
+    for image in ["", "web", "7", "7:log", "web:8"] {
+        let error = numbers(image, None).unwrap_err();
+        assert!(matches!(error, UserError::Unreadable(_)), "{image}");
+    }
+    assert_eq!(numbers("7:8", None), Ok((7, 8, vec![8])));
+    assert_eq!(numbers("7", Some(9)), Ok((7, 9, vec![9])));
+}
+
+#[test]
 fn the_home_directory_comes_from_passwd() {
     let home = |user: &str| resolve(&Wanted::default(), user, &db()).map(|i| i.home);
     assert_eq!(home("root").as_deref(), Ok("/root"));
     assert_eq!(home("5000").as_deref(), Ok("/"));
-    let relative = UserDb::parse(b"a:x:1:1::x/y:\nb:x:2:2", b"");
+    let relative = Users::parse(b"a:x:1:1::x/y:\nb:x:2:2", b"");
     for user in ["a", "b"] {
         assert_eq!(
             resolve(&Wanted::default(), user, &relative)

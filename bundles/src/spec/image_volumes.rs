@@ -1,44 +1,10 @@
-//! What an image says about the containers that run from it, as far as a `config.json` needs it.
+//! The volumes that an image wants.
 
 use carob_core::pod::Container;
 
 use super::SpecError;
 use super::mounts::is_plain_absolute;
-
-/// The `config` of an image configuration (OCI image specification, `config.md`). Labels are left out on
-/// purpose: nothing that an image says becomes an annotation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageConfig {
-    /// What to run.
-    pub entrypoint: Vec<String>,
-    /// Arguments to it, or what to run when there is no entry point.
-    pub cmd: Vec<String>,
-    /// `NAME=VALUE`.
-    pub env: Vec<String>,
-    /// `user`, `uid`, `user:group`, …; empty for root.
-    pub user: String,
-    /// Empty for `/`.
-    pub working_dir: String,
-    /// Directories that the image wants outside its layers.
-    pub volumes: Vec<String>,
-    /// The signal that asks a container to end, such as `SIGQUIT`; SIGTERM when absent.
-    pub stop_signal: Option<String>,
-}
-
-impl From<&oci_spec::image::Config> for ImageConfig {
-    fn from(config: &oci_spec::image::Config) -> Self {
-        let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-        Self {
-            entrypoint: list(config.entrypoint()),
-            cmd: list(config.cmd()),
-            env: list(config.env()),
-            user: config.user().clone().unwrap_or_default(),
-            working_dir: config.working_dir().clone().unwrap_or_default(),
-            volumes: list(config.volumes()),
-            stop_signal: config.stop_signal().clone(),
-        }
-    }
-}
+use crate::image::config::ImageConfig;
 
 impl ImageConfig {
     /// The image's volumes that the container does not mount over: for each the caller provides a directory
@@ -91,7 +57,6 @@ impl ImageConfig {
 mod tests {
     use carob_core::pod::VolumeMount;
 
-    use super::*;
     use crate::spec::testing::World;
 
     fn volumes(declared: &[&str], mounted: &[&str]) -> Result<Vec<String>, String> {
@@ -146,28 +111,5 @@ mod tests {
                 "{path:?}: {error}"
             );
         }
-    }
-
-    #[test]
-    fn an_image_configuration_is_taken_over() {
-        let json = serde_json::json!({
-            "User": "web:log", "Env": ["A=1"], "Entrypoint": ["/app"], "Cmd": ["-x"],
-            "Volumes": { "/data": {} }, "WorkingDir": "/srv", "StopSignal": "SIGQUIT",
-            "Labels": { "io.kubernetes.cri.sandbox-id": "other" },
-        });
-        let config: oci_spec::image::Config = serde_json::from_value(json).unwrap();
-        let strings = |s: &str| vec![s.to_owned()];
-        let expected = ImageConfig {
-            entrypoint: strings("/app"),
-            cmd: strings("-x"),
-            env: strings("A=1"),
-            user: "web:log".into(),
-            working_dir: "/srv".into(),
-            volumes: strings("/data"),
-            stop_signal: Some("SIGQUIT".into()),
-        };
-        assert_eq!(ImageConfig::from(&config), expected);
-        let empty: oci_spec::image::Config = serde_json::from_str("{}").unwrap();
-        assert_eq!(ImageConfig::from(&empty), ImageConfig::default());
     }
 }
