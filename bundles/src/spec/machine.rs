@@ -105,15 +105,13 @@ fn has_swap_limit(cgroup: &Path) -> bool {
         .any(|name| cgroup.join(name).join("memory.swap.max").exists())
 }
 
+/// Where version 1 is mounted, a controller that only the version 2 beside it has is of no use: runtimes
+/// take one or the other.
 fn limits_hugepages(cgroup: &Path) -> bool {
-    let unified = [
-        cgroup.join("cgroup.controllers"),
-        cgroup.join("unified/cgroup.controllers"),
-    ];
-    let listed = |path: &PathBuf| {
-        fs::read_to_string(path).is_ok_and(|list| list.split_whitespace().any(|c| c == "hugetlb"))
-    };
-    cgroup.join("hugetlb").is_dir() || unified.iter().any(listed)
+    match fs::read_to_string(cgroup.join("cgroup.controllers")) {
+        Ok(controllers) => controllers.split_whitespace().any(|c| c == "hugetlb"),
+        Err(_) => cgroup.join("hugetlb").is_dir(),
+    }
 }
 
 /// From directories such as `hugepages-2048kB`.
@@ -224,13 +222,16 @@ mod tests {
 
     #[test]
     fn cgroup_v1_and_hybrid() {
-        let root = root(&[
+        let mut files = vec![
             ("sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", "0"),
             ("sys/fs/cgroup/unified/cgroup.controllers", "hugetlb\n"),
             ("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0"),
-        ]);
-        let machine = Machine::detect_below(root.path()).unwrap();
+        ];
+        let machine = Machine::detect_below(root(&files).path()).unwrap();
         assert!(!machine.cgroup_v2 && machine.swap_accounting);
+        assert_eq!(machine.hugepage_sizes, [0u64; 0]);
+        files.push(("sys/fs/cgroup/hugetlb/cgroup.procs", ""));
+        let machine = Machine::detect_below(root(&files).path()).unwrap();
         assert_eq!(machine.hugepage_sizes, [2 << 20]);
     }
 
