@@ -5,13 +5,14 @@
 use std::collections::VecDeque;
 
 use carob_core::action::Action;
-use carob_core::event::Event;
+use carob_core::decide::Outcome;
+use carob_core::event::{Event, ImageFailure, StartFailure};
 use carob_core::pod::{
     Container, DnsConfig, DnsPolicy, ImagePullPolicy, Metadata, Pod, PodSecurity, PodSpec,
     Resources, RestartPolicy, Security, TerminationMessagePolicy,
 };
 use carob_core::state::{Decision, PodState};
-use carob_core::status::{ContainerStatus, PodEvent, PodStatus};
+use carob_core::status::{ConditionStatus, ContainerStatus, PodEvent, PodStatus};
 use carob_core::time::{Mono, Now};
 use jiff::{SignedDuration, Timestamp};
 
@@ -194,6 +195,68 @@ impl Bench {
         });
     }
 
+    /// Answers with a failure what was asked for last.
+    pub fn fail_start(&mut self, name: &str, reason: StartFailure) {
+        let instance = self.state.observed.containers[name].instance.as_ref();
+        let attempt = instance.expect("an instance").attempt;
+        self.event(Event::ContainerFailed {
+            container: name.to_owned(),
+            attempt,
+            reason,
+            message: "boom".to_owned(),
+        });
+    }
+
+    pub fn fail_image(&mut self, name: &str, reason: ImageFailure) {
+        self.event(Event::ImageFailed {
+            container: name.to_owned(),
+            reason,
+            message: "boom".to_owned(),
+        });
+    }
+
+    pub fn delete(&mut self, grace_seconds: Option<u64>) {
+        self.event(Event::DeleteRequested { grace_seconds });
+    }
+
+    /// Milliseconds from now until the Pod wants to be woken.
+    pub fn sleeps(&self) -> Option<u64> {
+        self.wake_at().map(|at| at.since(self.now.mono))
+    }
+
+    pub fn done(&self) -> Option<Outcome> {
+        self.last.as_ref().and_then(|d| d.done)
+    }
+
+    /// The signals sent since the last call, as `name Kill`.
+    pub fn signals(&mut self) -> Vec<String> {
+        let signal = |action: &Action| match action {
+            Action::Signal {
+                container, signal, ..
+            } => Some(format!("{container} {signal:?}")),
+            _ => None,
+        };
+        let sent = self.actions.iter().filter_map(signal).collect();
+        self.actions.retain(|a| signal(a).is_none());
+        sent
+    }
+
+    /// What was issued and not answered, in short.
+    pub fn pending(&self) -> Vec<String> {
+        self.actions.iter().map(short).collect()
+    }
+
+    /// Status, reason and message of a condition.
+    pub fn condition(&self, kind: &str) -> (bool, &str, &str) {
+        let mut all = self.status().conditions.iter();
+        let condition = all.find(|c| c.kind == kind).expect("a condition");
+        (
+            condition.status == ConditionStatus::True,
+            condition.reason.as_deref().unwrap_or_default(),
+            condition.message.as_deref().unwrap_or_default(),
+        )
+    }
+
     pub fn status(&self) -> &PodStatus {
         self.statuses.last().expect("a status")
     }
@@ -220,6 +283,21 @@ impl Bench {
             .filter(of)
             .map(|e| e.message.as_str())
             .collect()
+    }
+}
+
+/// An action as `create web 0`.
+pub fn short(action: &Action) -> String {
+    match action {
+        Action::CreateSandbox { attempt } => format!("create sandbox {attempt}"),
+        Action::RemoveSandbox { attempt } => format!("remove sandbox {attempt}"),
+        Action::EnsureImage { container } => format!("image {container}"),
+        Action::CreateContainer { container, attempt } => format!("create {container} {attempt}"),
+        Action::StartContainer { container, attempt } => format!("start {container} {attempt}"),
+        Action::RemoveContainer { container, attempt } => format!("remove {container} {attempt}"),
+        Action::Signal {
+            container, signal, ..
+        } => format!("{signal:?} {container}"),
     }
 }
 

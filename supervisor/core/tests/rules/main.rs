@@ -3,4 +3,14 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
-mod lifecycle;
+mod backoff;
+mod conditions;
+mod containers;
+mod event_log;
+mod init;
+mod phase;
+mod restart;
+mod resume;
+mod sandbox;
+mod start;
+mod termination;
