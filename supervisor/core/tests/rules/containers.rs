@@ -11,14 +11,8 @@ fn app(policy: RestartPolicy) -> Pod {
 }
 
 fn message(bench: &Bench) -> String {
-    let state = &bench.container("app").state;
-    state
-        .waiting
-        .as_ref()
-        .unwrap()
-        .message
-        .clone()
-        .unwrap_or_default()
+    let waiting = bench.container("app").state.waiting.clone();
+    waiting.and_then(|w| w.message).unwrap_or_default()
 }
 
 /// Runs up to the image, whose answer the test gives.

@@ -8,8 +8,8 @@ use crate::kit::{Bench, pod, short};
 
 /// Kills the supervisor; what it had issued is lost.
 fn restart(bench: &mut Bench) {
-    let json = serde_json::to_string(&bench.state).unwrap();
-    bench.state = serde_json::from_str::<PodState>(&json).unwrap();
+    let json = serde_json::to_string(&bench.state).expect("a state is JSON");
+    bench.state = serde_json::from_str::<PodState>(&json).expect("its JSON is a state");
     bench.state.resume();
     bench.actions.clear();
 }

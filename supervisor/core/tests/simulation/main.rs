@@ -6,6 +6,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod calls;
 mod check;
 mod choices;
 mod life;
