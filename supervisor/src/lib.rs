@@ -1,7 +1,18 @@
 //! The supervisor's parts; `main.rs` only starts them.
 
+pub mod actor;
+mod cgroup;
+pub mod cli;
+mod clock;
 pub mod dirs;
+mod engine;
+mod executor;
+mod images;
 pub mod logs;
+mod machine;
 pub mod network;
+mod prune;
+mod record;
 pub mod runtime;
 pub mod volume;
+mod watch;

@@ -1,3 +1,24 @@
 //! carob: keeps Kubernetes Pods on one machine, as a kubelet would.
 
-fn main() {}
+use std::process::ExitCode;
+
+use carob::cli::{Cli, EXIT_CAROB};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_env("CAROB_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match cli.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("carob: {error:#}");
+            ExitCode::from(EXIT_CAROB)
+        }
+    }
+}

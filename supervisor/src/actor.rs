@@ -1,0 +1,94 @@
+//! The actor of one Pod: folds events, asks what to do, hands it to the executor, and listens again.
+//!
+//! It awaits no effect, so a deletion is always heard. What it decides is in `carob_core`.
+
+use std::rc::Rc;
+
+use carob_core::decide::Outcome;
+use carob_core::event::Event;
+use carob_core::pod::Pod;
+use carob_core::state::PodState;
+use carob_core::status::PodStatus;
+use tokio::sync::mpsc;
+use tokio::task;
+
+use crate::clock;
+use crate::executor::Executor;
+use crate::record::{Claim, RecordError};
+use crate::watch::{Update, Watch};
+
+/// Runs one Pod from its first sandbox to its last trace.
+pub struct Actor {
+    pod: Rc<Pod>,
+    state: PodState,
+    claim: Claim,
+    executor: Rc<Executor>,
+    inbox: mpsc::UnboundedReceiver<Event>,
+    watch: Watch,
+}
+
+impl Actor {
+    /// An actor that is ready to [`run`](Self::run).
+    pub fn new(
+        claim: Claim,
+        state: PodState,
+        executor: Rc<Executor>,
+        inbox: mpsc::UnboundedReceiver<Event>,
+        watch: Watch,
+    ) -> Self {
+        Self {
+            pod: executor.pod(),
+            state,
+            claim,
+            executor,
+            inbox,
+            watch,
+        }
+    }
+
+    /// Returns when the Pod has ended and nothing is left of it.
+    ///
+    /// # Errors
+    /// When the record can't be removed at the end. One that can't be written is retried at the next
+    /// step: the Pod runs on.
+    pub async fn run(mut self) -> Result<Outcome, RecordError> {
+        let mut last: Option<Rc<PodStatus>> = None;
+        loop {
+            let decision = self.state.step(&self.pod, clock::now());
+            if let Err(error) = self.claim.save(&self.pod, &self.state) {
+                tracing::warn!(%error, pod = self.pod.metadata.name, "the Pod runs on, but would be forgotten if carob were killed now");
+            }
+            for event in decision.events {
+                self.watch.tell(Update::Event(event));
+            }
+            if last.as_deref() != Some(&decision.status) {
+                let status = Rc::new(decision.status);
+                self.watch.tell(Update::Status(status.clone()));
+                last = Some(status);
+            }
+            for action in decision.actions {
+                let executor = self.executor.clone();
+                task::spawn_local(async move { executor.run(action).await });
+            }
+            if let Some(outcome) = decision.done {
+                self.claim.release()?;
+                self.watch.tell(Update::Done(outcome));
+                return Ok(outcome);
+            }
+            tokio::select! {
+                // The executor keeps a sender, so there is always one.
+                event = self.inbox.recv() => self.fold(event),
+                () = clock::sleep_until(decision.wake_at) => {}
+            }
+        }
+    }
+
+    fn fold(&mut self, first: Option<Event>) {
+        let mut next = first;
+        while let Some(event) = next {
+            tracing::debug!(pod = self.pod.metadata.name, ?event);
+            self.state.observe(&self.pod, event, clock::now());
+            next = self.inbox.try_recv().ok();
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `carob image`: what is in the store, and how it gets there.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use carob_bundles::image::import::ImportOptions;
+use carob_bundles::image::overlay::Image;
+use carob_bundles::image::reference::Reference;
+use carob_bundles::image::store::Store;
+use clap::{Args, Subcommand};
+
+use super::summary;
+use crate::dirs::Dirs;
+
+/// What `carob image` is told.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    #[command(subcommand)]
+    command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Import an OCI layout (directory or archive) or a docker archive
+    Import {
+        /// The directory or archive, also compressed
+        path: PathBuf,
+        /// The name that the image gets; needed when it has none
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List images
+    Ls,
+    /// Remove images by name or ID
+    Rm {
+        /// Names or IDs
+        #[arg(required = true)]
+        images: Vec<String>,
+    },
+    /// Show all about an image as JSON
+    Inspect {
+        /// Name or ID
+        image: String,
+    },
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// One sentence that names the image and the cause.
+pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&dirs.root)?;
+    match args.command {
+        ImageCommand::Import { path, name } => {
+            let name = name.map(|name| name.parse::<Reference>()).transpose()?;
+            for image in store.import(
+                &path,
+                &ImportOptions {
+                    name,
+                    ..ImportOptions::default()
+                },
+            )? {
+                println!(
+                    "{}",
+                    image
+                        .references
+                        .first()
+                        .map_or_else(|| image.id.to_string(), Clone::clone)
+                );
+            }
+        }
+        ImageCommand::Ls => list(&store.list()?),
+        ImageCommand::Rm { images } => {
+            for image in images {
+                let removed = store.remove(&image)?;
+                removed
+                    .untagged
+                    .iter()
+                    .for_each(|name| println!("untagged {name}"));
+                removed
+                    .deleted
+                    .iter()
+                    .for_each(|id| println!("deleted {id}"));
+            }
+        }
+        ImageCommand::Inspect { image } => {
+            println!("{}", serde_json::to_string_pretty(&store.find(&image)?)?)
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line per name; an image without a name gets one too.
+fn list(images: &[Image]) {
+    println!("{:<60} {:<14} {:>10}", "IMAGE", "ID", "SIZE");
+    let none = ["<none>".to_owned()];
+    for image in images {
+        let id = image.id.to_string();
+        let short = id.trim_start_matches("sha256:").get(..12).unwrap_or(&id);
+        let names = if image.references.is_empty() {
+            &none[..]
+        } else {
+            &image.references
+        };
+        for name in names {
+            println!("{name:<60} {short:<14} {:>10}", summary::bytes(image.size));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The command line: what can be said to `carob`, and what answers.
+
+mod check;
+mod image;
+mod manifest;
+mod prune;
+mod run;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::dirs::Dirs;
+
+/// Carob itself failed, not the Pod (as with docker and podman).
+pub const EXIT_CAROB: u8 = 125;
+/// The time given with `--timeout` was over (as with timeout(1)).
+pub const EXIT_TIMEOUT: u8 = 124;
+
+/// Runs Kubernetes Pods on this machine, exactly as a kubelet would.
+#[derive(Debug, Parser)]
+#[command(name = "carob", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Where images, volumes and logs are kept
+    #[arg(
+        long,
+        global = true,
+        default_value = "/var/lib/carob",
+        env = "CAROB_ROOT"
+    )]
+    root: PathBuf,
+    /// Where what a reboot ends is kept; supervisors with different ones don't see each other
+    #[arg(long, global = true, default_value = "/run/carob", env = "CAROB_STATE")]
+    state: PathBuf,
+    /// What makes the containers
+    #[arg(long, global = true, value_enum, default_value_t = Backend::Embedded)]
+    backend: Backend,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What makes the containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// Carob's shim, driven directly: no daemon needed.
+    Embedded,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run Pods in the foreground until they end or Ctrl-C deletes them
+    Run(run::RunArgs),
+    /// Check a manifest: which fields are honoured, ignored or rejected
+    Check(check::CheckArgs),
+    /// Pull, import, list, inspect and remove images
+    Image(image::ImageArgs),
+    /// Clean up what killed supervisors left behind
+    Prune,
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// One clear sentence for the person; the exit code is then [`EXIT_CAROB`].
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let Backend::Embedded = self.backend;
+        if let Command::Check(args) = self.command {
+            return check::check(&args);
+        }
+        let dirs = Dirs::prepare(&self.root, &self.state)?;
+        if !matches!(self.command, Command::Prune) {
+            prune::warn_of_leftovers(&dirs)?;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async {
+            match self.command {
+                Command::Run(args) => run::run(args, dirs).await,
+                Command::Image(args) => image::image(args, &dirs).await,
+                Command::Prune => prune::prune(&dirs).await,
+                Command::Check(_) => unreachable!("checked above"),
+            }
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! `carob run`: Pods in the foreground, from a manifest or from ready bundles.
+
+mod bundle;
+mod human;
+mod json;
+mod session;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use carob_core::parse::{FieldNote, Verdict};
+use clap::{Args, ValueEnum};
+
+use super::manifest;
+use crate::dirs::Dirs;
+use crate::executor::Source;
+use session::{Session, View};
+
+/// What `carob run` is told.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A manifest with one or more Pods; - reads standard input
+    #[arg(required_unless_present = "bundle", conflicts_with = "bundle")]
+    file: Option<PathBuf>,
+    /// An OCI bundle to run; several make one Pod
+    #[arg(long, value_name = "DIR")]
+    bundle: Vec<PathBuf>,
+    /// Print the Pod with its status as one JSON line at each change; logs are then only in their files
+    #[arg(short, long, value_enum, conflicts_with = "bundle")]
+    output: Option<Output>,
+    /// With --bundle: print the result as one JSON line; output is then only in log files
+    #[arg(long, requires = "bundle")]
+    json: bool,
+    /// Delete the Pods after this time and exit with code 124 (such as 90, 30s, 5m or 1h)
+    #[arg(long, value_parser = parse_duration)]
+    timeout: Option<Duration>,
+}
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs what was asked for and returns its exit code.
+///
+/// # Errors
+/// When the Pods can't be started at all; their own failures are exit codes.
+pub async fn run(args: RunArgs, dirs: Dirs) -> anyhow::Result<ExitCode> {
+    if !args.bundle.is_empty() {
+        return bundle::run(&args.bundle, args.json, args.timeout, dirs).await;
+    }
+    let Some(file) = &args.file else {
+        bail!("name a manifest or a --bundle")
+    };
+    let manifest = manifest::parse(&manifest::read(file)?)??;
+    tell_notes(&manifest.report);
+    let view = match args.output {
+        Some(Output::Json) => View::Json(json::Json::new(&manifest.pods)),
+        None => View::Human(human::Human::new(manifest.pods.iter())?),
+    };
+    let pods = manifest
+        .pods
+        .into_iter()
+        .map(|p| (p, Source::Manifest))
+        .collect();
+    Session::start(dirs, pods, view)
+        .await?
+        .until_done(args.timeout)
+        .await
+}
+
+/// A field that has no effect, or another one than its author may think, is told before anything starts.
+fn tell_notes(report: &[FieldNote]) {
+    for FieldNote {
+        line,
+        column,
+        path,
+        verdict,
+        ..
+    } in report
+    {
+        match verdict {
+            Verdict::Warned(why) => eprintln!("carob: {line}:{column}: {path}: {why}"),
+            Verdict::Ignored(why) => eprintln!("carob: {line}:{column}: {path} is ignored: {why}"),
+            Verdict::Honoured | Verdict::Rejected => {}
+        }
+    }
+}
+
+/// `90`, `90s`, `5m`, `1h30m`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let span = match text.parse::<u64>() {
+        Ok(seconds) => return Ok(Duration::from_secs(seconds)),
+        Err(_) => text
+            .parse::<jiff::SignedDuration>()
+            .map_err(|_| "write a time such as 90, 30s, 5m or 1h30m".to_owned())?,
+    };
+    Duration::try_from(span).map_err(|_| "a time can't be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_people_write_them() {
+        assert_eq!(parse_duration("90").unwrap(), Duration::from_secs(90));
+        assert_eq!(parse_duration("1h30m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
+        assert!(parse_duration("-5s").is_err());
+        assert!(parse_duration("soon").is_err());
+    }
+}

@@ -1,0 +1,237 @@
+//! One foreground run: starts the actors, passes on signals, and waits for all Pods to end.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use carob_core::decide::Outcome;
+use carob_core::event::Event;
+use carob_core::pod::Pod;
+use carob_core::state::PodState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::bundle::Passthrough;
+use super::human::Human;
+use super::json::Json;
+use crate::actor::Actor;
+use crate::cli::EXIT_TIMEOUT;
+use crate::clock;
+use crate::dirs::Dirs;
+use crate::engine::Engine;
+use crate::executor::{Executor, Source};
+use crate::record::Claim;
+use crate::watch::{Update, Watch};
+
+/// Who is told what happens.
+pub enum View {
+    /// A person at a terminal.
+    Human(Human),
+    /// A script that reads Pods.
+    Json(Json),
+    /// A script that runs bundles.
+    Bundle(Passthrough),
+}
+
+impl View {
+    fn update(&mut self, pod: usize, update: Update) {
+        match self {
+            Self::Human(view) => view.update(pod, update),
+            Self::Json(view) => view.update(pod, &update),
+            Self::Bundle(view) => view.update(&update),
+        }
+    }
+
+    /// Returns when there is something to show that no update tells of: log files that grew.
+    async fn wake(&mut self) {
+        match self {
+            Self::Human(view) => view.logs_grew().await,
+            Self::Bundle(view) => view.logs_grew().await,
+            Self::Json(_) => std::future::pending().await,
+        }
+    }
+
+    /// True when the logs are read here, so that nobody needs their files afterwards.
+    fn shows_logs(&self) -> bool {
+        match self {
+            Self::Human(_) => true,
+            Self::Bundle(view) => view.shows_logs(),
+            Self::Json(_) => false,
+        }
+    }
+}
+
+/// Pods that run in the foreground.
+pub struct Session {
+    engine: Rc<Engine>,
+    inboxes: Vec<mpsc::UnboundedSender<Event>>,
+    actors: JoinSet<(usize, anyhow::Result<Outcome>)>,
+    updates: mpsc::UnboundedReceiver<(usize, Update)>,
+    view: View,
+    /// The log directory of each Pod.
+    logs: Vec<PathBuf>,
+}
+
+impl Session {
+    /// Claims every Pod, or none, and starts them.
+    ///
+    /// # Errors
+    /// When the machine can't be prepared or a Pod of one of the names is here already.
+    pub async fn start(dirs: Dirs, pods: Vec<(Pod, Source)>, view: View) -> anyhow::Result<Self> {
+        let mut claims: Vec<(Claim, PodState)> = Vec::new();
+        for (pod, _) in &pods {
+            let state = PodState::new(pod, clock::now());
+            match Claim::new(&dirs, pod, &state) {
+                Ok(claim) => claims.push((claim, state)),
+                Err(error) => {
+                    for (claim, _) in claims {
+                        claim.release()?;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        let engine = match Engine::open(dirs).await {
+            Ok(engine) => Rc::new(engine),
+            Err(error) => {
+                for (claim, _) in claims {
+                    claim.release()?;
+                }
+                return Err(error);
+            }
+        };
+        let (sender, updates) = mpsc::unbounded_channel();
+        let log = |pod: &Pod| {
+            engine.dirs.pod_logs(
+                &pod.metadata.namespace,
+                &pod.metadata.name,
+                &pod.metadata.uid,
+            )
+        };
+        let logs = pods.iter().map(|(pod, _)| log(pod)).collect();
+        let mut session = Self {
+            engine,
+            inboxes: Vec::new(),
+            actors: JoinSet::new(),
+            updates,
+            view,
+            logs,
+        };
+        for (index, ((pod, source), (claim, state))) in pods.into_iter().zip(claims).enumerate() {
+            let (outbox, inbox) = mpsc::unbounded_channel();
+            let watch = Watch::new(index, sender.clone());
+            let executor = Rc::new(Executor::new(
+                session.engine.clone(),
+                pod,
+                source,
+                outbox.clone(),
+                watch.clone(),
+            ));
+            let actor = Actor::new(claim, state, executor, inbox, watch);
+            let node = Event::Node {
+                host_ips: vec![session.engine.machine.host_ip],
+                runtime: "carob".to_owned(),
+            };
+            let _ = outbox.send(node);
+            session.inboxes.push(outbox);
+            session
+                .actors
+                .spawn_local(async move { (index, actor.run().await.map_err(Into::into)) });
+        }
+        Ok(session)
+    }
+
+    /// Returns the exit code when every Pod has ended: that of the first one, in the manifest's order,
+    /// which failed.
+    ///
+    /// SIGINT and SIGTERM delete the Pods gracefully; a second one doesn't wait for their grace.
+    ///
+    /// # Errors
+    /// When a Pod ended but something of it could not be removed.
+    pub async fn until_done(mut self, timeout: Option<Duration>) -> anyhow::Result<ExitCode> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let deadline = async {
+            match timeout {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(deadline);
+        let mut outcomes: Vec<Option<Outcome>> = self.inboxes.iter().map(|_| None).collect();
+        let (mut timed_out, mut stopped_by) = (false, None);
+        while !self.actors.is_empty() {
+            tokio::select! {
+                biased;
+                Some((pod, update)) = self.updates.recv() => self.view.update(pod, update),
+                () = self.view.wake() => {}
+                Some(ended) = self.actors.join_next() => {
+                    let (pod, outcome) = ended?;
+                    outcomes[pod] = Some(outcome?);
+                }
+                _ = interrupt.recv() => self.stop(&mut stopped_by, SignalKind::interrupt()),
+                _ = terminate.recv() => self.stop(&mut stopped_by, SignalKind::terminate()),
+                () = &mut deadline, if !timed_out => {
+                    timed_out = true;
+                    self.delete(None);
+                }
+            }
+        }
+        while let Ok((pod, update)) = self.updates.try_recv() {
+            self.view.update(pod, update);
+        }
+        let shown = self.view.shows_logs();
+        drop(self.view);
+        if shown {
+            remove_logs(&self.logs)?;
+        }
+        if let Some(engine) = Rc::into_inner(self.engine) {
+            engine.close().await?;
+        }
+        if timed_out {
+            return Ok(ExitCode::from(EXIT_TIMEOUT));
+        }
+        let stopped = stopped_by.map_or(0, |signal| 128 + signal.as_raw_value());
+        let mut codes = outcomes.into_iter().flatten().map(|outcome| match outcome {
+            Outcome::Succeeded => 0,
+            Outcome::Failed { exit_code } => exit_code,
+            // As the shell has it for a program that a signal ended.
+            Outcome::Deleted => stopped,
+        });
+        // A process has 8 bits for its exit code; what doesn't fit is still no success.
+        Ok(ExitCode::from(
+            codes
+                .find(|&code| code != 0)
+                .map_or(0, |code| u8::try_from(code).unwrap_or(u8::MAX)),
+        ))
+    }
+
+    /// The first time gracefully, then by force.
+    fn stop(&self, stopped_by: &mut Option<SignalKind>, signal: SignalKind) {
+        self.delete(stopped_by.replace(signal).map(|_| 0));
+    }
+
+    fn delete(&self, grace_seconds: Option<u64>) {
+        for inbox in &self.inboxes {
+            // An actor that has ended has nothing left to delete.
+            let _ = inbox.send(Event::DeleteRequested { grace_seconds });
+        }
+    }
+}
+
+/// What was shown is not kept.
+fn remove_logs(logs: &[PathBuf]) -> anyhow::Result<()> {
+    for dir in logs {
+        match std::fs::remove_dir_all(dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("cannot remove the logs {dir:?}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

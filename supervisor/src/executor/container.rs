@@ -1,0 +1,337 @@
+//! Containers: bundle, create, start, signal, remove.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use carob_core::action::Signal;
+use carob_core::event::{Event, StartFailure};
+use jiff::Timestamp;
+
+use super::sandbox::Sandbox;
+use super::{Executor, Instance, Source};
+use crate::prune::ID_FILE;
+use crate::record::write_private;
+use crate::runtime::{CreateTask, Mount, TaskError};
+use crate::watch::Update;
+
+/// What a bundle's standard streams are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Streams {
+    /// Log files in the Kubernetes format.
+    Logs,
+    /// Named pipes, which the caller has made: standard input, output and error.
+    Pipes([PathBuf; 3]),
+}
+
+/// A container that can't be created, and whose fault that is.
+pub(super) struct CreateError {
+    reason: StartFailure,
+    message: String,
+}
+
+impl CreateError {
+    /// The manifest's fault.
+    pub(super) fn config(message: impl ToString) -> Self {
+        Self {
+            reason: StartFailure::CreateContainerConfigError,
+            message: message.to_string(),
+        }
+    }
+
+    /// The machine's or the runtime's fault.
+    pub(super) fn create(message: impl ToString) -> Self {
+        Self {
+            reason: StartFailure::CreateContainerError,
+            message: message.to_string(),
+        }
+    }
+}
+
+impl Executor {
+    pub(super) async fn create_container(self: &Rc<Self>, instance: Instance) {
+        let id = self.id(&instance.name, instance.attempt);
+        match self.try_create(&id, &instance).await {
+            Ok(()) => self.tell(Event::ContainerCreated {
+                container: instance.name,
+                attempt: instance.attempt,
+                id,
+            }),
+            Err(CreateError { reason, message }) => {
+                self.forget(&id, &instance);
+                self.tell(Event::ContainerFailed {
+                    container: instance.name,
+                    attempt: instance.attempt,
+                    reason,
+                    message,
+                });
+            }
+        }
+    }
+
+    async fn try_create(self: &Rc<Self>, id: &str, instance: &Instance) -> Result<(), CreateError> {
+        let sandbox = self
+            .live
+            .borrow()
+            .sandbox
+            .clone()
+            .ok_or_else(|| CreateError::create("the Pod's sandbox is gone"))?;
+        if self.live.borrow().containers.contains_key(id) {
+            return Ok(());
+        }
+        let bundle = self.bundle(&instance.name, instance.attempt);
+        let files = |e: io::Error| CreateError::create(format!("cannot prepare {bundle:?}: {e}"));
+        private_dir(&bundle).map_err(files)?;
+        let (config, rootfs) = self.config(instance, &sandbox)?;
+        let config = serde_json::to_vec(&config).map_err(|e| files(e.into()))?;
+        fs::write(bundle.join(ID_FILE), id).map_err(files)?;
+        write_private(&bundle.join("config.json"), &config).map_err(files)?;
+        let [stdin, stdout, stderr] = self.streams(instance).map_err(files)?;
+        self.engine.route(id, self);
+        self.live
+            .borrow_mut()
+            .containers
+            .insert(id.to_owned(), instance.clone());
+        let terminal = matches!(self.source, Source::Manifest)
+            && self.container(&instance.name).is_some_and(|c| c.tty);
+        let task = CreateTask {
+            id: id.to_owned(),
+            bundle,
+            rootfs,
+            stdin,
+            stdout,
+            stderr,
+            terminal,
+        };
+        sandbox
+            .shim
+            .create(task)
+            .await
+            .map_err(CreateError::create)?;
+        Ok(())
+    }
+
+    /// `config.json` and the mounts of the root file system.
+    fn config(
+        &self,
+        instance: &Instance,
+        sandbox: &Sandbox,
+    ) -> Result<(oci_spec::runtime::Spec, Vec<Mount>), CreateError> {
+        match &self.source {
+            Source::Manifest => self.image_config(instance, sandbox),
+            Source::Bundles(bundles, _) => {
+                let dir = bundles
+                    .get(&instance.name)
+                    .ok_or_else(|| CreateError::config("it has no bundle"))?;
+                let spec = super::bundle::load(dir, &self.bundle_facts(instance, sandbox))
+                    .map_err(CreateError::config)?;
+                Ok((spec, Vec::new()))
+            }
+        }
+    }
+
+    /// Where standard input, output and error go; makes the log's directory.
+    fn streams(&self, instance: &Instance) -> io::Result<[String; 3]> {
+        if let Source::Bundles(_, Streams::Pipes(pipes)) = &self.source {
+            return Ok(pipes.each_ref().map(|p| p.to_string_lossy().into_owned()));
+        }
+        let path = self.log(instance);
+        if let Some(dir) = path.parent() {
+            private_dir(dir)?;
+        }
+        self.watch.tell(Update::Log {
+            container: instance.name.clone(),
+            path: path.clone(),
+        });
+        let uri = format!("cri-log://{}", path.display());
+        Ok([String::new(), uri.clone(), uri])
+    }
+
+    pub(super) async fn start_container(&self, instance: Instance) {
+        let id = self.id(&instance.name, instance.attempt);
+        let Instance {
+            name: container,
+            attempt,
+        } = instance;
+        let started = match self.shim() {
+            Ok(shim) => shim.start(&id).await,
+            Err(error) => Err(error),
+        };
+        self.tell(match started {
+            Ok(pid) => Event::ContainerStarted {
+                container,
+                attempt,
+                pid,
+                at: Timestamp::now(),
+            },
+            Err(error) => Event::ContainerFailed {
+                container,
+                attempt,
+                reason: StartFailure::RunContainerError,
+                message: error.to_string(),
+            },
+        });
+    }
+
+    pub(super) async fn signal(&self, instance: Instance, signal: Signal) {
+        let id = self.id(&instance.name, instance.attempt);
+        let (number, all) = match signal {
+            Signal::Kill => (nix::libc::SIGKILL, true),
+            Signal::StopSignal => (self.stop_signal(&instance.name), false),
+        };
+        let sent = match self.shim() {
+            Ok(shim) => shim.kill(&id, number.unsigned_abs(), all).await,
+            Err(error) => Err(error),
+        };
+        match sent {
+            // It has ended already: its exit is on the way.
+            Ok(()) | Err(TaskError::NotFound(_)) => {}
+            Err(error) => self.tell(Event::SignalFailed {
+                container: instance.name,
+                attempt: instance.attempt,
+                message: error.to_string(),
+            }),
+        }
+    }
+
+    pub(super) async fn remove_container(&self, instance: Instance) {
+        let id = self.id(&instance.name, instance.attempt);
+        let deleted = match self.shim() {
+            Ok(shim) => shim.delete(&id).await.map(drop),
+            // Without a shim there is no task; what it left was cleaned when its end was seen.
+            Err(_) => Ok(()),
+        };
+        let Instance {
+            name: container,
+            attempt,
+        } = instance.clone();
+        match deleted {
+            Ok(()) | Err(TaskError::NotFound(_) | TaskError::Gone(_)) => {
+                self.forget(&id, &instance);
+                self.tell(Event::ContainerRemoved { container, attempt });
+            }
+            Err(TaskError::Refused(message)) => self.tell(Event::ContainerRemoveFailed {
+                container,
+                attempt,
+                message,
+            }),
+        }
+    }
+
+    /// Removes what an instance has on disk, but its log.
+    pub(super) fn forget(&self, id: &str, instance: &Instance) {
+        self.engine.unroute(id);
+        self.live.borrow_mut().containers.remove(id);
+        for dir in [
+            self.bundle(&instance.name, instance.attempt),
+            self.container_dir(instance),
+        ] {
+            match fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, ?dir, "a directory stays until the Pod is removed");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The signal that asks a container to end: its image's, or SIGTERM.
+    fn stop_signal(&self, container: &str) -> i32 {
+        let live = self.live.borrow();
+        let named = live
+            .images
+            .get(container)
+            .and_then(|image| image.config.stop_signal.as_deref());
+        named.and_then(signal_number).unwrap_or(nix::libc::SIGTERM)
+    }
+
+    /// Writable layer and termination log of an instance.
+    pub(super) fn container_dir(&self, instance: &Instance) -> PathBuf {
+        self.pod_dir()
+            .join("containers")
+            .join(format!("{}.{}", instance.name, instance.attempt))
+    }
+
+    /// The file behind `terminationMessagePath`.
+    pub(super) fn termination_log(&self, instance: &Instance) -> PathBuf {
+        self.container_dir(instance).join("termination-log")
+    }
+
+    /// Makes the file behind `terminationMessagePath`, writable for whoever the container runs as
+    /// (mode 0666 as a kubelet's).
+    pub(super) fn make_termination_log(&self, instance: &Instance) -> io::Result<PathBuf> {
+        let path = self.termination_log(instance);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o666)
+            .open(&path)?;
+        file.set_permissions(fs::Permissions::from_mode(0o666))?;
+        Ok(path)
+    }
+
+    fn shim(&self) -> Result<crate::runtime::Shim, TaskError> {
+        let live = self.live.borrow();
+        live.sandbox
+            .as_ref()
+            .map(|s| s.shim.clone())
+            .ok_or_else(|| TaskError::Gone("its sandbox was removed".to_owned()))
+    }
+}
+
+/// `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`: the forms that an image may have (OCI image specification,
+/// `StopSignal`).
+fn signal_number(name: &str) -> Option<i32> {
+    if let Ok(number) = name.parse::<i32>() {
+        return (1..=nix::libc::SIGRTMAX())
+            .contains(&number)
+            .then_some(number);
+    }
+    let name = name.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    if let Some(offset) = name.strip_prefix("RTMIN") {
+        let number = nix::libc::SIGRTMIN()
+            + if offset.is_empty() {
+                0
+            } else {
+                offset.parse::<i32>().ok()?
+            };
+        return (nix::libc::SIGRTMIN()..=nix::libc::SIGRTMAX())
+            .contains(&number)
+            .then_some(number);
+    }
+    format!("SIG{name}")
+        .parse::<nix::sys::signal::Signal>()
+        .ok()
+        .map(|signal| signal as i32)
+}
+
+/// A directory that only root can enter, with all that leads to it.
+pub(super) fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signal_number;
+
+    #[test]
+    fn stop_signals_have_several_forms() {
+        for (name, number) in [
+            ("SIGQUIT", 3),
+            ("QUIT", 3),
+            ("sigterm", 15),
+            ("9", 9),
+            ("SIGRTMIN+3", 37),
+            ("RTMIN", 34),
+        ] {
+            assert_eq!(signal_number(name), Some(number), "{name}");
+        }
+        for bad in ["", "SIG", "SIGNOPE", "0", "-1", "65", "RTMIN+99"] {
+            assert_eq!(signal_number(bad), None, "{bad}");
+        }
+    }
+}

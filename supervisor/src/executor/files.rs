@@ -1,0 +1,177 @@
+//! What the containers of a Pod share on disk: volumes, and the files that tell them where they are.
+
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use carob_core::pod::{self, DnsPolicy, VolumeMount};
+
+use super::Executor;
+use super::sandbox::Sandbox;
+use crate::network::etc::EtcFiles;
+use crate::network::{hosts, resolv};
+use crate::volume::{HostPathType, Medium, VolumeError, VolumeSource, VolumeSpec};
+
+/// The volume behind every container's `/dev/shm`; no volume of a manifest has such a name.
+const SHM: &str = "_shm";
+/// Its size, as containerd makes it (`internal/cri/server/sandbox_run_linux.go`). Bytes.
+const SHM_SIZE: u64 = 64 << 20;
+
+impl Executor {
+    /// Directory of `/etc/hosts` and its like.
+    pub(super) fn etc_dir(&self) -> PathBuf {
+        self.pod_dir().join("etc")
+    }
+
+    /// The Pod's host name, which its containers see.
+    pub(super) fn hostname(&self) -> String {
+        if self.pod.spec.host_network {
+            return self.engine.machine.node_name.clone();
+        }
+        let name = &self.pod.metadata.name;
+        hosts::pod_hostname(name, self.pod.spec.hostname.as_deref())
+            .unwrap_or_else(|_| name.clone())
+    }
+
+    pub(super) fn write_etc(&self, sandbox: &Sandbox) -> anyhow::Result<()> {
+        let spec = &self.pod.spec;
+        let aliases: Vec<_> = spec
+            .host_aliases
+            .iter()
+            .map(|alias| hosts::HostAlias {
+                ip: alias.ip.to_string(),
+                hostnames: alias.hostnames.clone(),
+            })
+            .collect();
+        let hostname = self.hostname();
+        let hosts = if spec.host_network {
+            hosts::host_network(&read_or_empty("/etc/hosts")?, &aliases)?
+        } else {
+            let domain = spec
+                .subdomain
+                .as_ref()
+                .map(|sub| format!("{sub}.{}.svc.cluster.local", self.pod.metadata.namespace));
+            hosts::pod(&sandbox.ips, &hostname, domain.as_deref(), &aliases)?
+        };
+        let config = resolv::PodDnsConfig {
+            nameservers: spec
+                .dns_config
+                .nameservers
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            searches: spec.dns_config.searches.clone(),
+            options: spec.dns_config.options.clone(),
+        };
+        let policy = match spec.dns_policy {
+            DnsPolicy::ClusterFirst => resolv::DnsPolicy::ClusterFirst,
+            DnsPolicy::ClusterFirstWithHostNet => resolv::DnsPolicy::ClusterFirstWithHostNet,
+            DnsPolicy::Default => resolv::DnsPolicy::Default,
+            DnsPolicy::None => resolv::DnsPolicy::None,
+        };
+        let (resolv_conf, left_out) = resolv::pod(policy, Some(&config), &resolv::host()?)?;
+        for sentence in left_out {
+            tracing::warn!(pod = self.pod.metadata.name, "{sentence}");
+        }
+        let files = EtcFiles {
+            hosts,
+            hostname: hosts::hostname_file(&hostname)?,
+            resolv_conf,
+        };
+        files.write(&self.etc_dir())?;
+        Ok(())
+    }
+}
+
+fn read_or_empty(path: &str) -> anyhow::Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        other => other.with_context(|| format!("cannot read {path}")),
+    }
+}
+
+impl Executor {
+    /// Makes the Pod's volumes, `/dev/shm` among them.
+    pub(super) fn set_up_volumes(&self) -> Result<(), VolumeError> {
+        let volumes: Vec<VolumeSpec> = self
+            .pod
+            .spec
+            .volumes
+            .iter()
+            .map(volume_spec)
+            .chain(self.own_shm())
+            .collect();
+        self.engine
+            .volumes
+            .setup(self.uid(), &volumes, self.pod.spec.security.fs_group)
+    }
+
+    /// The source of a container's `/dev/shm`: one for all containers, as they share the IPC namespace.
+    pub(super) fn shm(&self) -> Result<PathBuf, VolumeError> {
+        match self.own_shm() {
+            Some(volume) => self
+                .engine
+                .volumes
+                .mount_source(self.uid(), SHM, 0, &volume, None),
+            None => Ok(PathBuf::from("/dev/shm")),
+        }
+    }
+
+    fn own_shm(&self) -> Option<VolumeSpec> {
+        (!self.pod.spec.host_ipc).then(|| VolumeSpec {
+            name: SHM.to_owned(),
+            source: VolumeSource::EmptyDir {
+                medium: Medium::Memory,
+                size_limit: Some(SHM_SIZE),
+            },
+        })
+    }
+
+    /// The path that a container mounts for its `index`th volume mount.
+    pub(super) fn volume_source(
+        &self,
+        container: &str,
+        index: usize,
+        mount: &VolumeMount,
+        sub_path: Option<&str>,
+    ) -> anyhow::Result<PathBuf> {
+        let volume = self.pod.spec.volumes.iter().find(|v| v.name == mount.name);
+        let volume = volume.with_context(|| format!("the Pod has no volume {:?}", mount.name))?;
+        Ok(self.engine.volumes.mount_source(
+            self.uid(),
+            container,
+            index,
+            &volume_spec(volume),
+            sub_path,
+        )?)
+    }
+}
+
+fn volume_spec(volume: &pod::Volume) -> VolumeSpec {
+    let source = match &volume.source {
+        pod::VolumeSource::EmptyDir { medium, size_limit } => VolumeSource::EmptyDir {
+            medium: match medium {
+                pod::Medium::Disk => Medium::Disk,
+                pod::Medium::Memory => Medium::Memory,
+            },
+            size_limit: *size_limit,
+        },
+        pod::VolumeSource::HostPath { path, kind } => VolumeSource::HostPath {
+            path: PathBuf::from(path),
+            kind: match kind {
+                pod::HostPathType::Unset => HostPathType::Unset,
+                pod::HostPathType::DirectoryOrCreate => HostPathType::DirectoryOrCreate,
+                pod::HostPathType::Directory => HostPathType::Directory,
+                pod::HostPathType::FileOrCreate => HostPathType::FileOrCreate,
+                pod::HostPathType::File => HostPathType::File,
+                pod::HostPathType::Socket => HostPathType::Socket,
+                pod::HostPathType::CharDevice => HostPathType::CharDevice,
+                pod::HostPathType::BlockDevice => HostPathType::BlockDevice,
+            },
+        },
+    };
+    VolumeSpec {
+        name: volume.name.clone(),
+        source,
+    }
+}

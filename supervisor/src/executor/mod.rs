@@ -1,0 +1,209 @@
+//! Carries out what was decided for one Pod. No decision lives here: every action ends in one event.
+
+mod bundle;
+mod config;
+mod container;
+mod exit;
+mod files;
+mod image;
+mod sandbox;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use carob_bundles::image::overlay::Image;
+use carob_bundles::image::store::Owner;
+use carob_core::action::Action;
+use carob_core::event::Event;
+use carob_core::pod::{Container, Pod};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::dirs::hex;
+use crate::engine::Engine;
+use crate::runtime::TaskEvent;
+use crate::watch::Watch;
+
+pub use bundle::read as read_bundle;
+pub use container::Streams;
+use sandbox::Sandbox;
+
+/// Where a Pod's containers come from.
+pub enum Source {
+    /// Images, as the manifest names them.
+    Manifest,
+    /// Ready OCI bundles by container name, and what their standard streams are.
+    Bundles(BTreeMap<String, PathBuf>, Streams),
+}
+
+/// The effects of one Pod.
+pub struct Executor {
+    engine: Rc<Engine>,
+    pod: Rc<Pod>,
+    source: Source,
+    outbox: mpsc::UnboundedSender<Event>,
+    watch: Watch,
+    live: RefCell<Live>,
+}
+
+/// What the Pod has in the runtime right now.
+#[derive(Default)]
+struct Live {
+    sandbox: Option<Sandbox>,
+    /// Images made ready, by container name.
+    images: BTreeMap<String, Rc<Image>>,
+    /// Containers made and not yet removed, by ID.
+    containers: BTreeMap<String, Instance>,
+}
+
+/// One instance of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Instance {
+    name: String,
+    attempt: u32,
+}
+
+impl Executor {
+    /// An executor that answers through `outbox`.
+    pub fn new(
+        engine: Rc<Engine>,
+        pod: Pod,
+        source: Source,
+        outbox: mpsc::UnboundedSender<Event>,
+        watch: Watch,
+    ) -> Self {
+        Self {
+            engine,
+            pod: Rc::new(pod),
+            source,
+            outbox,
+            watch,
+            live: RefCell::default(),
+        }
+    }
+
+    /// The Pod.
+    pub fn pod(&self) -> Rc<Pod> {
+        self.pod.clone()
+    }
+
+    /// Does one action and answers with its event.
+    pub async fn run(self: Rc<Self>, action: Action) {
+        match action {
+            Action::CreateSandbox { attempt } => self.create_sandbox(attempt).await,
+            Action::RemoveSandbox { attempt } => self.remove_sandbox(attempt).await,
+            Action::EnsureImage { container } => self.ensure_image(container).await,
+            Action::CreateContainer { container, attempt } => {
+                self.create_container(Instance {
+                    name: container,
+                    attempt,
+                })
+                .await
+            }
+            Action::StartContainer { container, attempt } => {
+                self.start_container(Instance {
+                    name: container,
+                    attempt,
+                })
+                .await
+            }
+            Action::Signal {
+                container,
+                attempt,
+                signal,
+            } => {
+                self.signal(
+                    Instance {
+                        name: container,
+                        attempt,
+                    },
+                    signal,
+                )
+                .await
+            }
+            Action::RemoveContainer { container, attempt } => {
+                self.remove_container(Instance {
+                    name: container,
+                    attempt,
+                })
+                .await
+            }
+        }
+    }
+
+    /// An actor that has ended needs no answer.
+    fn tell(&self, event: Event) {
+        let _ = self.outbox.send(event);
+    }
+
+    /// What the shim reports of one of this Pod's containers. The sandbox's own end is heard by waiting.
+    pub fn task_event(&self, event: TaskEvent) {
+        let id = match &event {
+            TaskEvent::Exit { id, .. } | TaskEvent::Oom { id } => id,
+        };
+        let Some(instance) = self.live.borrow().containers.get(id).cloned() else {
+            return;
+        };
+        match event {
+            TaskEvent::Exit { status, at, .. } => self.exited(instance, status, at),
+            TaskEvent::Oom { .. } => {
+                self.tell(Event::ContainerOom {
+                    container: instance.name,
+                    attempt: instance.attempt,
+                });
+            }
+        }
+    }
+
+    fn container(&self, name: &str) -> Option<&Container> {
+        self.pod.spec.all_containers().find(|c| c.name == name)
+    }
+
+    fn uid(&self) -> &str {
+        &self.pod.metadata.uid
+    }
+
+    /// In whose name images are kept: as long as the Pod's record is there.
+    fn owner(&self) -> Owner {
+        let meta = &self.pod.metadata;
+        Owner {
+            name: format!("{}/{}", meta.namespace, meta.name),
+            record: self
+                .engine
+                .dirs
+                .records()
+                .join(format!("{}.json", meta.uid)),
+        }
+    }
+
+    /// The runtime's name for an instance: the same whenever it is asked for, so that actions can be repeated.
+    fn id(&self, what: &str, attempt: u32) -> String {
+        hex(&Sha256::digest(format!("{}/{what}/{attempt}", self.uid())))
+    }
+
+    /// The bundle of an instance.
+    fn bundle(&self, what: &str, attempt: u32) -> PathBuf {
+        self.engine
+            .dirs
+            .bundles()
+            .join(self.uid())
+            .join(format!("{what}.{attempt}"))
+    }
+
+    /// What the Pod has on disk: volumes, generated files, writable layers.
+    fn pod_dir(&self) -> PathBuf {
+        self.engine.dirs.pods().join(self.uid())
+    }
+
+    /// The log file of an instance.
+    fn log(&self, instance: &Instance) -> PathBuf {
+        let meta = &self.pod.metadata;
+        self.engine
+            .dirs
+            .pod_logs(&meta.namespace, &meta.name, &meta.uid)
+            .join(&instance.name)
+            .join(format!("{}.log", instance.attempt))
+    }
+}

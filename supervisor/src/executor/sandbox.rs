@@ -1,0 +1,259 @@
+//! The sandbox: pause container, network, volumes and generated files.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::Context;
+use carob_bundles::spec::{self, SandboxInput};
+use carob_core::event::Event;
+use jiff::Timestamp;
+use tokio::task;
+
+use super::container::private_dir;
+use super::{Executor, Instance};
+use crate::cgroup;
+use crate::prune::ID_FILE;
+use crate::record::write_private;
+use crate::runtime::{CreateTask, Shim, TaskError};
+
+/// The name of the sandbox's bundle; no container's name has an underscore.
+const NAME: &str = "_sandbox";
+
+/// A sandbox that was made.
+#[derive(Clone)]
+pub(super) struct Sandbox {
+    pub attempt: u32,
+    pub id: String,
+    /// The pause program's, whose namespaces are the Pod's.
+    pub pid: i32,
+    pub shim: Shim,
+    pub ips: Vec<IpAddr>,
+}
+
+impl Executor {
+    pub(super) async fn create_sandbox(self: &Rc<Self>, attempt: u32) {
+        let made = self
+            .live
+            .borrow()
+            .sandbox
+            .clone()
+            .filter(|s| s.attempt == attempt);
+        let created = match made {
+            Some(sandbox) => Ok(sandbox),
+            None => self.try_create_sandbox(attempt).await,
+        };
+        match created {
+            Ok(Sandbox { id, pid, ips, .. }) => self.tell(Event::SandboxCreated {
+                attempt,
+                id,
+                pid,
+                ips,
+            }),
+            Err(error) => {
+                let mut message = format!("{error:#}");
+                if let Err(error) = self.clean_sandbox(attempt).await {
+                    message = format!("{message}; and cleaning up failed: {error:#}");
+                }
+                self.tell(Event::SandboxFailed { attempt, message });
+            }
+        }
+    }
+
+    async fn try_create_sandbox(self: &Rc<Self>, attempt: u32) -> anyhow::Result<Sandbox> {
+        let id = self.id(NAME, attempt);
+        let bundle = self.bundle(NAME, attempt);
+        private_dir(&bundle).with_context(|| format!("cannot make {bundle:?}"))?;
+        private_dir(&self.pod_dir())
+            .with_context(|| format!("cannot make {:?}", self.pod_dir()))?;
+        let cgroup = format!("{}/{id}", self.engine.dirs.pod_cgroup(self.uid()));
+        let input = SandboxInput {
+            pod: &self.pod,
+            id: &id,
+            hostname: &self.hostname(),
+            rootfs: &self.engine.pause_root,
+            cgroups_path: Path::new(&cgroup),
+        };
+        let config = serde_json::to_vec(&spec::sandbox(&input)?)?;
+        fs::write(bundle.join(ID_FILE), &id)
+            .with_context(|| format!("cannot write in {bundle:?}"))?;
+        write_private(&bundle.join("config.json"), &config)
+            .with_context(|| format!("cannot write the bundle {bundle:?}"))?;
+        self.set_up_volumes()?;
+        let shim = self.engine.runtime.start_shim(&id, &bundle).await?;
+        // From here on cleaning up needs to find the shim.
+        let mut sandbox = Sandbox {
+            attempt,
+            id: id.clone(),
+            pid: 0,
+            shim: shim.clone(),
+            ips: Vec::new(),
+        };
+        self.live.borrow_mut().sandbox = Some(sandbox.clone());
+        let task = CreateTask {
+            id: id.clone(),
+            bundle,
+            rootfs: Vec::new(),
+            stdin: String::new(),
+            stdout: String::new(),
+            stderr: String::new(),
+            terminal: false,
+        };
+        sandbox.pid = shim
+            .create(task)
+            .await
+            .context("cannot create the pause container")?;
+        if !self.pod.spec.host_network {
+            let namespace = PathBuf::from(format!("/proc/{}/ns/net", sandbox.pid));
+            let attachment = self
+                .engine
+                .network
+                .attach(self.uid(), &namespace, None)
+                .await
+                .context("cannot connect the Pod to the network")?;
+            sandbox.ips = attachment.ips;
+            for notice in self.engine.network.take_notices() {
+                tracing::warn!("{notice}");
+            }
+        }
+        self.write_etc(&sandbox)
+            .context("cannot write /etc/hosts and its like")?;
+        shim.start(&id)
+            .await
+            .context("cannot start the pause program")?;
+        self.live.borrow_mut().sandbox = Some(sandbox.clone());
+        self.watch_sandbox(sandbox.clone());
+        Ok(sandbox)
+    }
+
+    /// Tells when the pause program ends by itself or its shim is killed.
+    fn watch_sandbox(self: &Rc<Self>, sandbox: Sandbox) {
+        let executor = Rc::downgrade(self);
+        task::spawn_local(async move {
+            let ended = sandbox.shim.wait(&sandbox.id).await;
+            let Some(executor) = executor.upgrade() else {
+                return;
+            };
+            if let Err(TaskError::Gone(error)) = ended {
+                // Being removed on purpose looks the same, but then it is not the live one any more.
+                if executor
+                    .live
+                    .borrow()
+                    .sandbox
+                    .as_ref()
+                    .is_some_and(|s| s.id == sandbox.id)
+                {
+                    tracing::warn!(%error, pod = executor.pod.metadata.name, "the Pod's shim was killed");
+                    executor.shim_died(&sandbox).await;
+                }
+            }
+            executor.tell(Event::SandboxExited {
+                attempt: sandbox.attempt,
+            });
+        });
+    }
+
+    /// A container without its shim can't be waited for: all of them are killed and cleaned up, as
+    /// containerd does.
+    async fn shim_died(&self, sandbox: &Sandbox) {
+        let containers = self.live.borrow().containers.clone();
+        for (id, instance) in containers {
+            self.delete_orphan(&id, &instance.name, instance.attempt)
+                .await;
+            self.tell(Event::ContainerLost {
+                container: instance.name,
+                attempt: instance.attempt,
+                at: Timestamp::now(),
+                message: "the shim that served the container was killed".to_owned(),
+            });
+        }
+        self.delete_orphan(&sandbox.id, NAME, sandbox.attempt).await;
+    }
+
+    async fn delete_orphan(&self, id: &str, what: &str, attempt: u32) {
+        if let Err(error) = self
+            .engine
+            .runtime
+            .delete_orphan(id, &self.bundle(what, attempt))
+            .await
+        {
+            tracing::warn!(%error, id, "a container without a shim was not cleaned up completely");
+        }
+    }
+
+    pub(super) async fn remove_sandbox(&self, attempt: u32) {
+        self.tell(match self.clean_sandbox(attempt).await {
+            Ok(()) => Event::SandboxRemoved { attempt },
+            Err(error) => Event::SandboxRemoveFailed {
+                attempt,
+                message: format!("{error:#}"),
+            },
+        });
+    }
+
+    /// Removes whatever there is of a sandbox; can be repeated until nothing is left.
+    async fn clean_sandbox(&self, attempt: u32) -> anyhow::Result<()> {
+        let sandbox = self
+            .live
+            .borrow()
+            .sandbox
+            .clone()
+            .filter(|s| s.attempt == attempt);
+        if let Some(Sandbox { id, shim, .. }) = &sandbox {
+            // Before anything ends, so that its watcher does not take it for an accident.
+            self.live.borrow_mut().sandbox = None;
+            if let Err(error) = stop(shim, id).await {
+                self.live.borrow_mut().sandbox = sandbox.clone();
+                return Err(error).context("cannot stop the pause container");
+            }
+        }
+        self.engine
+            .network
+            .detach(self.uid())
+            .await
+            .context("cannot disconnect the Pod from the network")?;
+        let left: Vec<Instance> = self.live.borrow().containers.values().cloned().collect();
+        for instance in left {
+            self.forget(&self.id(&instance.name, instance.attempt), &instance);
+        }
+        self.engine
+            .volumes
+            .remove_pod(self.uid())
+            .context("cannot remove the Pod's volumes")?;
+        let bundles = self.engine.dirs.bundles().join(self.uid());
+        remove_dir(&bundles).with_context(|| format!("cannot remove {bundles:?}"))?;
+        cgroup::remove(&self.engine.dirs.pod_cgroup(self.uid()));
+        Ok(())
+    }
+}
+
+/// Ends the pause program and its shim.
+async fn stop(shim: &Shim, id: &str) -> Result<(), TaskError> {
+    match shim.kill(id, nix::libc::SIGKILL.unsigned_abs(), true).await {
+        Ok(()) => {
+            shim.wait(id).await?;
+        }
+        Err(TaskError::NotFound(_)) => {}
+        Err(TaskError::Gone(_)) => return Ok(()),
+        Err(refused) => tracing::debug!(%refused, "the pause program has ended already"),
+    }
+    match shim.delete(id).await {
+        Ok(_) | Err(TaskError::NotFound(_)) => {}
+        Err(TaskError::Gone(_)) => return Ok(()),
+        Err(refused) => return Err(refused),
+    }
+    match shim.shutdown(id).await {
+        // It may be gone before it has answered.
+        Ok(()) | Err(TaskError::Gone(_)) => Ok(()),
+        Err(refused) => Err(refused),
+    }
+}
+
+fn remove_dir(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

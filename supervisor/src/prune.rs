@@ -1,0 +1,175 @@
+//! Cleans up what a killed supervisor left: processes, cgroups, mounts, network, files.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::cgroup;
+use crate::dirs::Dirs;
+use crate::network::{Network, NetworkConfig};
+use crate::record::{self, Claim, Known};
+use crate::runtime::Shim;
+use crate::runtime::embedded;
+use crate::volume::Volumes;
+
+/// The Pods that nobody runs any more but of which something is left.
+///
+/// # Errors
+/// When the directories can't be read.
+pub fn leftovers(dirs: &Dirs) -> anyhow::Result<Vec<Known>> {
+    Ok(record::list(dirs)?
+        .into_iter()
+        .filter(|known| !known.running)
+        .collect())
+}
+
+/// Removes all of what is left and returns a line for each thing removed.
+///
+/// # Errors
+/// When something can't be removed; what could be is gone then.
+pub async fn prune(dirs: &Dirs) -> anyhow::Result<Vec<String>> {
+    let mut done = Vec::new();
+    let network = Network::open(&dirs.state, NetworkConfig::default())?;
+    let volumes = Volumes::new(&dirs.root)?;
+    for known in leftovers(dirs)? {
+        // A supervisor may have taken the name since we looked.
+        let Some(claim) = Claim::take_over(dirs, &known.uid)? else {
+            continue;
+        };
+        let name = known.name.clone().unwrap_or_else(|| known.uid.clone());
+        prune_pod(dirs, &known, &network, &volumes)
+            .await
+            .with_context(|| format!("cannot clean up Pod {name}"))?;
+        claim.release()?;
+        done.push(format!("Pod {name} ({})", known.uid));
+    }
+    let live: HashSet<String> = record::list(dirs)?
+        .into_iter()
+        .map(|known| known.uid)
+        .collect();
+    let left = network.prune(&live).await?;
+    done.extend(
+        left.pods
+            .iter()
+            .map(|(uid, ip)| format!("address {ip} of Pod {uid}")),
+    );
+    done.extend(
+        left.interfaces
+            .iter()
+            .chain(&left.bridge)
+            .map(|name| format!("network interface {name}")),
+    );
+    for uid in volumes.prune(&live)? {
+        done.push(format!("volumes of Pod {uid}"));
+    }
+    if live.is_empty() {
+        cgroup::remove(&dirs.cgroup());
+        done.extend(remove_sockets(&dirs.state)?);
+    }
+    Ok(done)
+}
+
+async fn prune_pod(
+    dirs: &Dirs,
+    known: &Known,
+    network: &Network,
+    volumes: &Volumes,
+) -> anyhow::Result<()> {
+    let bundles = dirs.bundles().join(&known.uid);
+    for bundle in subdirectories(&bundles)? {
+        end_task(dirs, &bundle).await?;
+    }
+    let cgroup = dirs.pod_cgroup(&known.uid);
+    cgroup::kill_all(&cgroup).context("cannot kill what runs in its cgroup")?;
+    network.detach(&known.uid).await?;
+    volumes.remove_pod(&known.uid)?;
+    match fs::remove_dir_all(&bundles) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            return Err(e).with_context(|| format!("cannot remove {bundles:?}"));
+        }
+        _ => {}
+    }
+    cgroup::remove(&cgroup);
+    remove_logs(dirs, &known.uid)
+}
+
+/// Ends one container through its shim, or without it when that is dead too.
+async fn end_task(dirs: &Dirs, bundle: &Path) -> anyhow::Result<()> {
+    let Some(id) = task_id(bundle) else {
+        return Ok(());
+    };
+    let address = fs::read_to_string(bundle.join("address")).unwrap_or_default();
+    let shim = match address.trim() {
+        "" => None,
+        address => Shim::connect(address).await.ok(),
+    };
+    if let Some(shim) = shim {
+        // Whatever it refuses, the orphan's way below does too.
+        let _ = shim
+            .kill(&id, nix::libc::SIGKILL.unsigned_abs(), true)
+            .await;
+        let _ = shim.wait(&id).await;
+        if shim.delete(&id).await.is_ok() {
+            let _ = shim.shutdown(&id).await;
+            return Ok(());
+        }
+        let _ = shim.shutdown(&id).await;
+    }
+    let program = embedded::find_shim().ok_or(embedded::EmbeddedError::NoShim)?;
+    embedded::delete_orphan(&program, &dirs.state.join("events.sock"), &id, bundle).await?;
+    Ok(())
+}
+
+/// The container's ID, which the supervisor left beside its `config.json`.
+fn task_id(bundle: &Path) -> Option<String> {
+    let id = fs::read_to_string(bundle.join(ID_FILE)).ok()?;
+    (!id.is_empty()).then_some(id)
+}
+
+/// The file in each bundle that holds the container's ID.
+pub const ID_FILE: &str = "carob-id";
+
+fn subdirectories(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
+
+fn remove_logs(dirs: &Dirs, uid: &str) -> anyhow::Result<()> {
+    let suffix = format!("_{uid}");
+    for dir in subdirectories(&dirs.root.join("logs/pods"))? {
+        if dir
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().ends_with(&suffix))
+        {
+            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {dir:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sockets and pipes of supervisors, none of which runs any more.
+fn remove_sockets(state: &Path) -> anyhow::Result<Vec<String>> {
+    let mut done = Vec::new();
+    for path in subdirectories(state)? {
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let removed = if name.starts_with("events-") && name.ends_with(".sock") {
+            fs::remove_file(&path)
+        } else if name.starts_with("io-") {
+            fs::remove_dir_all(&path)
+        } else {
+            continue;
+        };
+        removed.with_context(|| format!("cannot remove {path:?}"))?;
+        done.push(path.display().to_string());
+    }
+    Ok(done)
+}
