@@ -78,13 +78,22 @@ pub(super) fn start(table: &str, subnet: Ipv4Net) -> Running {
     }
 }
 
+/// Starts a program, from the search path or from where Debian has it: `su` leaves a search path without sbin.
 fn spawn(program: &str, arguments: &[&str]) -> io::Result<Child> {
-    Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+    let start = |program: &str| {
+        Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    };
+    match start(program) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            start(&format!("/usr/sbin/{program}"))
+        }
+        result => result,
+    }
 }
 
 fn finish(program: &str, child: io::Result<Child>) -> Result<Vec<u8>, String> {
