@@ -33,7 +33,7 @@ pub struct PodFiles<'a> {
     pub hostname: Option<&'a Path>,
     /// For `/etc/resolv.conf`.
     pub resolv_conf: Option<&'a Path>,
-    /// For `/dev/shm`; a tmpfs of the container's own when absent.
+    /// For `/dev/shm`; a tmpfs of the container's own when absent. With `hostIPC` it is the machine's.
     pub shm: Option<&'a Path>,
 }
 
@@ -210,11 +210,15 @@ fn supplied(input: &ContainerInput) -> Result<Vec<VolumeBind>, SpecError> {
         })
     };
     let read_only = input.container.security.read_only_root_filesystem;
+    let shm = match input.pod.spec.host_ipc {
+        true => Some(Path::new("/dev/shm")),
+        false => input.files.shm,
+    };
     let files = [
         own(input.files.hostname, "/etc/hostname", read_only),
         own(input.files.hosts, "/etc/hosts", read_only),
         own(input.files.resolv_conf, "/etc/resolv.conf", read_only),
-        own(input.files.shm, "/dev/shm", false),
+        own(shm, "/dev/shm", false),
         own(
             input.termination_log,
             &input.container.termination_message_path,

@@ -134,6 +134,14 @@ fn a_container_without_the_pods_shm_has_its_own() {
 }
 
 #[test]
+fn with_host_ipc_shared_memory_is_the_machines() {
+    let mut world = World::new();
+    assert_eq!(find(&world, "/dev/shm")["source"], "/pods/6f1c/shm");
+    world.pod.spec.host_ipc = true;
+    assert_eq!(find(&world, "/dev/shm")["source"], "/dev/shm");
+}
+
+#[test]
 fn read_only_and_propagation() {
     let mut world = World::new();
     let mut volume = bind("/volume", "/data");
