@@ -10,6 +10,7 @@ pub mod overlay;
 mod platform;
 pub mod policy;
 pub mod progress;
+pub mod pull;
 pub mod reference;
 pub mod store;
 pub mod unpack;

@@ -119,6 +119,9 @@ pub(crate) fn host_arch() -> &'static str {
     }
 }
 
+/// How a layer's archive becomes a blob.
+pub(crate) type Compress = fn(&[u8]) -> Vec<u8>;
+
 /// An OCI layout in the making.
 pub(crate) struct Layout {
     pub(crate) path: PathBuf,
@@ -140,12 +143,7 @@ impl Layout {
     }
 
     /// An image of uncompressed layers, the base first; each is stored as `compress` makes it.
-    pub(crate) fn image(
-        &self,
-        layers: &[Vec<u8>],
-        config: Value,
-        compress: fn(&[u8]) -> Vec<u8>,
-    ) -> Value {
+    pub(crate) fn image(&self, layers: &[Vec<u8>], config: Value, compress: Compress) -> Value {
         let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
         let config = json!({
             "os": "linux", "architecture": host_arch(), "config": config,

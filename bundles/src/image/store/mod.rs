@@ -94,6 +94,11 @@ impl Store {
         self.path("tmp")
     }
 
+    /// Where a blob is received.
+    pub(crate) fn partial_path(&self, blob: &super::digest::Digest) -> PathBuf {
+        self.path("partial").join(blob.hex())
+    }
+
     /// Waits until no other process changes the store.
     fn lock(&self) -> Result<StoreLock> {
         let file = lock_file(&self.path("lock"))?;

@@ -9,7 +9,9 @@ use tar::EntryType;
 use tempfile::TempDir;
 
 use super::*;
-use crate::image::testing::{Archive, Layout, gzip, host_arch, mounted, run, timeless, tree};
+use crate::image::testing::{
+    Archive, Compress, Layout, gzip, host_arch, mounted, run, timeless, tree,
+};
 
 fn store(top: &TempDir) -> Store {
     Store::open(&top.path().join("root")).unwrap()
@@ -110,11 +112,7 @@ fn layers() -> Vec<Vec<u8>> {
 
 #[test]
 fn the_merged_tree_is_what_umoci_unpacks() {
-    for (compress, name) in [
-        (gzip as fn(&[u8]) -> Vec<u8>, "gzip"),
-        (plain, "plain"),
-        (zstd, "zstd"),
-    ] {
+    for (compress, name) in [(gzip as Compress, "gzip"), (plain, "plain"), (zstd, "zstd")] {
         let top = TempDir::new().unwrap();
         let layout = Layout::new(&top.path().join("layout"));
         // umoci of Debian 12 knows no zstd.

@@ -1,0 +1,102 @@
+//! From a reference to the manifest for this machine.
+
+use reqwest::header::CONTENT_TYPE;
+
+use super::registry::Registry;
+use crate::image::digest::Digest;
+use crate::image::document::{
+    self, DOCKER_INDEX, DOCKER_MANIFEST, Document, MAX_DOCUMENT, Manifest,
+};
+use crate::image::error::{ImageError, Result};
+use crate::image::platform::Host;
+
+/// What a reference stands for.
+pub(super) struct Resolved {
+    /// Of the document that the reference itself names: an index or manifest.
+    pub digest: Digest,
+    pub manifest: Manifest,
+    pub bytes: Vec<u8>,
+}
+
+/// An index may point to an index; no tool nests deeper.
+const MAX_DEPTH: usize = 3;
+
+impl Registry {
+    /// Asks for the manifest, through indexes.
+    pub(super) async fn resolve(&self, host: &Host) -> Result<Resolved> {
+        let mut wanted = self.image.digest().cloned();
+        let mut size = None;
+        let mut top = None;
+        for _ in 0..MAX_DEPTH {
+            let name = match (&wanted, self.image.tag()) {
+                (Some(digest), _) => digest.to_string(),
+                (None, tag) => tag.unwrap_or("latest").to_owned(),
+            };
+            let (bytes, media_type) = self.manifest(&name).await?;
+            let digest = Digest::of(&bytes);
+            let what = format!("manifest {digest} of {}", self.image);
+            if wanted.as_ref().is_some_and(|wanted| *wanted != digest)
+                || size.is_some_and(|size| size != bytes.len() as u64)
+            {
+                let reason = format!(
+                    "the registry sends it, of {} bytes, in the place of {name}",
+                    bytes.len()
+                );
+                return Err(ImageError::refused(what, reason));
+            }
+            let top = top.get_or_insert_with(|| digest.clone()).clone();
+            match document::parse(&what, &bytes, media_type.as_deref())? {
+                Document::Manifest(manifest) => {
+                    return Ok(Resolved {
+                        digest: top,
+                        manifest,
+                        bytes,
+                    });
+                }
+                Document::Index(entries) => {
+                    let entry = host.choose(&entries).ok_or_else(|| {
+                        ImageError::refused(&what, format!("it has no image for {host}"))
+                    })?;
+                    let blob = document::blob(&what, entry)?;
+                    (wanted, size) = (Some(blob.digest), Some(blob.size));
+                }
+            }
+        }
+        Err(ImageError::refused(
+            format!("index of {}", self.image),
+            "it is nested too deeply",
+        ))
+    }
+
+    async fn manifest(&self, name: &str) -> Result<(Vec<u8>, Option<String>)> {
+        let accept = format!(
+            "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+             {DOCKER_INDEX}, {DOCKER_MANIFEST}"
+        );
+        let (bytes, response) = self
+            .document(&format!("manifests/{name}"), &accept, MAX_DOCUMENT)
+            .await?;
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        // Parameters such as a character set say nothing.
+        let media_type = header(CONTENT_TYPE.as_str())
+            .and_then(|value| value.split(';').next())
+            .map(|value| value.trim().to_owned());
+        if let Some(claimed) = header("docker-content-digest")
+            && claimed
+                .parse::<Digest>()
+                .is_ok_and(|claimed| claimed != Digest::of(&bytes))
+        {
+            let reason = format!("its content is not {claimed}, as the registry says");
+            return Err(ImageError::refused(
+                format!("manifest {name} of {}", self.image),
+                reason,
+            ));
+        }
+        Ok((bytes, media_type))
+    }
+}
