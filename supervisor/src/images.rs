@@ -3,16 +3,20 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
+use carob_bundles::image::digest::Digest;
 use carob_bundles::image::error::ImageError;
 use carob_bundles::image::overlay::Image;
 use carob_bundles::image::policy::{Action, PullPolicy};
+use carob_bundles::image::progress::Progress;
+use carob_bundles::image::pull::{Credentials, PullOptions};
 use carob_bundles::image::reference::Reference;
 use carob_bundles::image::store::{Owner, Store};
 use carob_core::event::Pulled;
 use carob_core::pod::ImagePullPolicy;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::dirs::Dirs;
 
@@ -69,7 +73,7 @@ impl Images {
         name: &str,
         policy: ImagePullPolicy,
         owner: &Owner,
-        told: impl Fn(Step) + Clone + 'static,
+        told: impl Fn(Step),
     ) -> Result<Ready, ImageError> {
         let waiting = Instant::now();
         let reference: Reference = name.parse()?;
@@ -91,7 +95,7 @@ impl Images {
             (Action::Pull, _) => {
                 told(Step::PullStarted);
                 let started = Instant::now();
-                let image = self.pull(&reference, told).await?;
+                let image = pull(&self.store, &reference, told).await?;
                 let pulled = Pulled {
                     took_ms: millis(started),
                     waited_ms: millis(waiting),
@@ -111,14 +115,57 @@ impl Images {
             pulled,
         })
     }
+}
 
-    async fn pull(
-        &self,
-        reference: &Reference,
-        told: impl Fn(Step) + Clone + 'static,
-    ) -> Result<Image, ImageError> {
-        let _ = told;
-        Err(ImageError::NotPresent(reference.to_string()))
+/// Pulls an image and tells how far it is.
+///
+/// # Errors
+/// [`ImageError`].
+pub async fn pull(store: &Store, reference: &Reference, told: impl Fn(Step)) -> Result<Image, ImageError> {
+    let (sender, mut steps) = mpsc::unbounded_channel();
+    let options = PullOptions {
+        credentials: Credentials::from_environment()?,
+        // Called from threads that receive and unpack; the receiver below outlives them.
+        progress: Arc::new(move |step| drop(sender.send(step))),
+        ..PullOptions::default()
+    };
+    let pull = store.pull(reference, &options);
+    tokio::pin!(pull);
+    let mut received = Received::default();
+    loop {
+        tokio::select! {
+            done = &mut pull => return done,
+            Some(step) = steps.recv() => {
+                if let Some(step) = received.fold(step) {
+                    told(step);
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of each layer, here and in all.
+#[derive(Default)]
+struct Received(BTreeMap<Digest, (u64, u64)>);
+
+impl Received {
+    fn fold(&mut self, progress: Progress) -> Option<Step> {
+        match progress {
+            Progress::Resolved { layers, .. } => {
+                self.0 = layers.into_iter().map(|(layer, size)| (layer, (0, size))).collect();
+            }
+            Progress::Receiving { layer, bytes, total } => {
+                self.0.insert(layer, (bytes, total));
+            }
+            Progress::Present { layer } | Progress::Done { layer } => {
+                let (done, total) = self.0.get_mut(&layer)?;
+                *done = *total;
+            }
+            Progress::Unpacking { .. } => return None,
+        }
+        let done = self.0.values().map(|(done, _)| done).sum();
+        let total = self.0.values().map(|(_, total)| total).sum();
+        Some(Step::Received { done, total })
     }
 }
 

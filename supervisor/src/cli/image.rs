@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use carob_bundles::image::error::ImageError;
 use carob_bundles::image::import::ImportOptions;
 use carob_bundles::image::overlay::Image;
 use carob_bundles::image::reference::Reference;
 use carob_bundles::image::store::Store;
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 
 use super::summary;
 use crate::dirs::Dirs;
+use crate::images::{self, Step};
 
 /// What `carob image` is told.
 #[derive(Debug, Args)]
@@ -28,6 +31,12 @@ enum ImageCommand {
         /// The name that the image gets; needed when it has none
         #[arg(long)]
         name: Option<String>,
+    },
+    /// Pull images from their registries
+    Pull {
+        /// Names, such as busybox:1.36 or registry.example/team/app@sha256:...
+        #[arg(required = true)]
+        images: Vec<String>,
     },
     /// List images
     Ls,
@@ -69,6 +78,12 @@ pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
                 );
             }
         }
+        ImageCommand::Pull { images } => {
+            for image in images {
+                let pulled = pull(&store, &image.parse()?).await?;
+                println!("{}", pulled.digests.first().map_or_else(|| pulled.id.to_string(), Clone::clone));
+            }
+        }
         ImageCommand::Ls => list(&store.list()?),
         ImageCommand::Rm { images } => {
             for image in images {
@@ -88,6 +103,22 @@ pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Pulls with a line that tells how far it is, on a terminal.
+async fn pull(store: &Store, reference: &Reference) -> Result<Image, ImageError> {
+    let line = ProgressBar::new_spinner();
+    let name = reference.to_string();
+    line.set_message(format!("{name}: asking the registry"));
+    let told = |step| {
+        if let Step::Received { done, total } = step {
+            line.set_message(format!("{name}: {} of {}", summary::bytes(done), summary::bytes(total)));
+            line.tick();
+        }
+    };
+    let pulled = images::pull(store, reference, told).await;
+    line.finish_and_clear();
+    pulled
 }
 
 /// One line per name; an image without a name gets one too.

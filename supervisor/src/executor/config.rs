@@ -101,7 +101,7 @@ impl Executor {
             pids_limit: None,
             machine: &self.engine.machine.kernel,
         };
-        let spec = spec::container(&input).map_err(CreateError::config)?;
+        let spec = spec::container(&input).map_err(|e| CreateError::spec(&e))?;
         Ok((spec, rootfs))
     }
 

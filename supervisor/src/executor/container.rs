@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use carob_bundles::spec::SpecError;
 use carob_core::action::Signal;
 use carob_core::event::{Event, StartFailure};
 use jiff::Timestamp;
@@ -38,6 +39,14 @@ impl CreateError {
         Self {
             reason: StartFailure::CreateContainerConfigError,
             message: message.to_string(),
+        }
+    }
+
+    /// Whoever's fault the generator of `config.json` says.
+    pub(super) fn spec(error: &SpecError) -> Self {
+        match error.reason() {
+            "CreateContainerConfigError" => Self::config(error),
+            _ => Self::create(error),
         }
     }
 

@@ -71,6 +71,13 @@ fn failure(error: &ImageError) -> ImageFailure {
     match error {
         ImageError::InvalidName { .. } => ImageFailure::InvalidImageName,
         ImageError::NotPresent(_) => ImageFailure::ErrImageNeverPull,
-        _ => ImageFailure::ErrImagePull,
+        ImageError::Unavailable { .. } => ImageFailure::RegistryUnavailable,
+        ImageError::Ambiguous(_) | ImageError::InUse { .. } => ImageFailure::ImageInspectError,
+        ImageError::NotFound { .. }
+        | ImageError::Unauthorized { .. }
+        | ImageError::RateLimited { .. }
+        | ImageError::Refused { .. }
+        | ImageError::Layer { .. }
+        | ImageError::Io { .. } => ImageFailure::ErrImagePull,
     }
 }
