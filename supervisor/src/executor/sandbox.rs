@@ -115,7 +115,10 @@ impl Executor {
                 .context("cannot connect the Pod to the network")?;
             sandbox.ips = attachment.ips;
             for notice in self.engine.network.take_notices() {
-                tracing::warn!("{notice}");
+                match notice.is_warning() {
+                    true => tracing::warn!("{notice}"),
+                    false => tracing::info!("{notice}"),
+                }
             }
         }
         self.write_etc(&sandbox)
