@@ -121,7 +121,11 @@ impl Images {
 ///
 /// # Errors
 /// [`ImageError`].
-pub async fn pull(store: &Store, reference: &Reference, told: impl Fn(Step)) -> Result<Image, ImageError> {
+pub async fn pull(
+    store: &Store,
+    reference: &Reference,
+    told: impl Fn(Step),
+) -> Result<Image, ImageError> {
     let (sender, mut steps) = mpsc::unbounded_channel();
     let options = PullOptions {
         credentials: Credentials::from_environment()?,
@@ -152,9 +156,16 @@ impl Received {
     fn fold(&mut self, progress: Progress) -> Option<Step> {
         match progress {
             Progress::Resolved { layers, .. } => {
-                self.0 = layers.into_iter().map(|(layer, size)| (layer, (0, size))).collect();
+                self.0 = layers
+                    .into_iter()
+                    .map(|(layer, size)| (layer, (0, size)))
+                    .collect();
             }
-            Progress::Receiving { layer, bytes, total } => {
+            Progress::Receiving {
+                layer,
+                bytes,
+                total,
+            } => {
                 self.0.insert(layer, (bytes, total));
             }
             Progress::Present { layer } | Progress::Done { layer } => {

@@ -12,7 +12,7 @@ use crate::dirs::Dirs;
 use crate::network::{Network, NetworkConfig};
 use crate::record::{self, Claim, Known};
 use crate::runtime::Shim;
-use crate::runtime::embedded;
+use crate::runtime::embedded::{self, ADDRESS_FILE};
 use crate::volume::Volumes;
 
 /// The Pods that nobody runs any more but of which something is left.
@@ -79,8 +79,14 @@ async fn prune_pod(
     volumes: &Volumes,
 ) -> anyhow::Result<()> {
     let bundles = dirs.bundles().join(&known.uid);
-    for bundle in subdirectories(&bundles)? {
-        end_task(dirs, &bundle).await?;
+    let tasks = subdirectories(&bundles)?;
+    let shim = connect(&tasks).await;
+    for bundle in &tasks {
+        end_task(dirs, bundle, shim.as_ref()).await?;
+    }
+    if let Some(shim) = &shim {
+        // Without containers it ends by itself; one that has gone already is as good.
+        let _ = shim.shutdown("").await;
     }
     let cgroup = dirs.pod_cgroup(&known.uid);
     cgroup::kill_all(&cgroup).context("cannot kill what runs in its cgroup")?;
@@ -96,15 +102,22 @@ async fn prune_pod(
     remove_logs(dirs, &known.uid)
 }
 
+/// The Pod's shim, when it still serves.
+async fn connect(bundles: &[PathBuf]) -> Option<Shim> {
+    for bundle in bundles {
+        if let Ok(address) = fs::read_to_string(bundle.join(ADDRESS_FILE))
+            && let Ok(shim) = Shim::connect(address.trim()).await
+        {
+            return Some(shim);
+        }
+    }
+    None
+}
+
 /// Ends one container through its shim, or without it when that is dead too.
-async fn end_task(dirs: &Dirs, bundle: &Path) -> anyhow::Result<()> {
+async fn end_task(dirs: &Dirs, bundle: &Path, shim: Option<&Shim>) -> anyhow::Result<()> {
     let Some(id) = task_id(bundle) else {
         return Ok(());
-    };
-    let address = fs::read_to_string(bundle.join("address")).unwrap_or_default();
-    let shim = match address.trim() {
-        "" => None,
-        address => Shim::connect(address).await.ok(),
     };
     if let Some(shim) = shim {
         // Whatever it refuses, the orphan's way below does too.
@@ -113,10 +126,8 @@ async fn end_task(dirs: &Dirs, bundle: &Path) -> anyhow::Result<()> {
             .await;
         let _ = shim.wait(&id).await;
         if shim.delete(&id).await.is_ok() {
-            let _ = shim.shutdown(&id).await;
             return Ok(());
         }
-        let _ = shim.shutdown(&id).await;
     }
     let program = embedded::find_shim().ok_or(embedded::EmbeddedError::NoShim)?;
     embedded::delete_orphan(&program, &dirs.state.join("events.sock"), &id, bundle).await?;

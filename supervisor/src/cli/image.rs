@@ -81,7 +81,13 @@ pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
         ImageCommand::Pull { images } => {
             for image in images {
                 let pulled = pull(&store, &image.parse()?).await?;
-                println!("{}", pulled.digests.first().map_or_else(|| pulled.id.to_string(), Clone::clone));
+                println!(
+                    "{}",
+                    pulled
+                        .digests
+                        .first()
+                        .map_or_else(|| pulled.id.to_string(), Clone::clone)
+                );
             }
         }
         ImageCommand::Ls => list(&store.list()?),
@@ -112,7 +118,11 @@ async fn pull(store: &Store, reference: &Reference) -> Result<Image, ImageError>
     line.set_message(format!("{name}: asking the registry"));
     let told = |step| {
         if let Step::Received { done, total } = step {
-            line.set_message(format!("{name}: {} of {}", summary::bytes(done), summary::bytes(total)));
+            line.set_message(format!(
+                "{name}: {} of {}",
+                summary::bytes(done),
+                summary::bytes(total)
+            ));
             line.tick();
         }
     };

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::dirs::Dirs;
 
@@ -67,6 +68,9 @@ impl Cli {
     /// One clear sentence for the person; the exit code is then [`EXIT_CAROB`].
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Backend::Embedded = self.backend;
+        if !matches!(self.command, Command::Run(_)) {
+            end_with_its_reader();
+        }
         if let Command::Check(args) = self.command {
             return check::check(&args);
         }
@@ -86,5 +90,14 @@ impl Cli {
                 Command::Check(_) => unreachable!("checked above"),
             }
         })
+    }
+}
+
+/// A command whose output nobody reads any more has nothing left to do (`carob image ls | head`). One that
+/// keeps Pods must not end like that.
+fn end_with_its_reader() {
+    // SAFETY: no other thread runs yet, and the default disposition has no handler to be unsafe.
+    if let Err(errno) = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) } {
+        tracing::debug!(%errno, "SIGPIPE stays ignored");
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use carob_bundles::spec;
 use carob_core::pod::{self, DnsPolicy, VolumeMount};
 
 use super::Executor;
@@ -93,14 +94,18 @@ fn read_or_empty(path: &str) -> anyhow::Result<String> {
 impl Executor {
     /// Makes the Pod's volumes, `/dev/shm` among them.
     pub(super) fn set_up_volumes(&self) -> Result<(), VolumeError> {
-        let volumes: Vec<VolumeSpec> = self
-            .pod
-            .spec
-            .volumes
-            .iter()
-            .map(volume_spec)
-            .chain(self.own_shm())
-            .collect();
+        let limit = self.memory_limit();
+        let mut volumes: Vec<VolumeSpec> = self.pod.spec.volumes.iter().map(volume_spec).collect();
+        for volume in &mut volumes {
+            if let VolumeSource::EmptyDir {
+                medium: Medium::Memory,
+                size_limit,
+            } = &mut volume.source
+            {
+                *size_limit = [*size_limit, limit].into_iter().flatten().min();
+            }
+        }
+        volumes.extend(self.own_shm());
         self.engine
             .volumes
             .setup(self.uid(), &volumes, self.pod.spec.security.fs_group)
@@ -115,6 +120,17 @@ impl Executor {
                 .mount_source(self.uid(), SHM, 0, &volume, None),
             None => Ok(PathBuf::from("/dev/shm")),
         }
+    }
+
+    /// Bytes that all containers of the Pod may use together, when every one has a limit: what a volume in
+    /// memory can't exceed (kubelet, `pkg/volume/emptydir/empty_dir.go`).
+    fn memory_limit(&self) -> Option<u64> {
+        let resources = spec::pod_resources(&self.pod, &self.engine.machine.kernel);
+        let limit = resources
+            .memory()
+            .as_ref()
+            .and_then(|memory| memory.limit());
+        limit.and_then(|bytes| u64::try_from(bytes).ok())
     }
 
     fn own_shm(&self) -> Option<VolumeSpec> {
