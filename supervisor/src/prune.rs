@@ -62,7 +62,8 @@ pub async fn prune(dirs: &Dirs) -> anyhow::Result<Vec<String>> {
             .chain(&left.bridge)
             .map(|name| format!("network interface {name}")),
     );
-    for uid in volumes.prune(&live)? {
+    let kept = live.union(&record::foreign(dirs)?).cloned().collect();
+    for uid in volumes.prune(&kept)? {
         done.push(format!("volumes of Pod {uid}"));
     }
     if live.is_empty() {

@@ -3,9 +3,12 @@
 //! The state directory is a tmpfs on most machines and empty after a boot, so records are renamed into
 //! place but not synced.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use carob_core::pod::Pod;
@@ -17,6 +20,9 @@ use crate::dirs::{Dirs, DirsError};
 
 /// The format that this program writes; others are refused by name.
 const VERSION: u32 = 1;
+
+/// The file in a Pod's directory below `--root` that holds the path of its record.
+const RECORD_FILE: &str = "record";
 
 /// What is kept of a Pod.
 #[derive(Debug, Serialize, Deserialize)]
@@ -159,17 +165,48 @@ pub struct Known {
     pub running: bool,
 }
 
-/// All Pods that have a record, a bundle or a directory here.
+/// Makes a Pod's directory below `--root` and notes in it where its record is: supervisors with another `--state`
+/// may share the root.
+///
+/// # Errors
+/// When it can't be made or written.
+pub fn make_pod_dir(dirs: &Dirs, uid: &str) -> io::Result<()> {
+    let dir = dirs.pods().join(uid);
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    let record = record_path(dirs, uid);
+    write_private(
+        &dir.join(RECORD_FILE),
+        record.as_os_str().as_encoded_bytes(),
+    )
+}
+
+/// Pods that have a directory here but whose record is in another state directory: not ours to clean up.
+///
+/// # Errors
+/// When the directory can't be read.
+pub fn foreign(dirs: &Dirs) -> Result<HashSet<String>, RecordError> {
+    let mut uids = entries(&dirs.pods())?;
+    uids.retain(|uid| {
+        let noted = fs::read(dirs.pods().join(uid).join(RECORD_FILE)).unwrap_or_default();
+        let record = Path::new(OsStr::from_bytes(&noted));
+        record != record_path(dirs, uid) && record.exists()
+    });
+    Ok(uids.into_iter().collect())
+}
+
+/// All Pods of this state directory that have a record, a bundle or a directory here.
 ///
 /// # Errors
 /// When a directory or lock can't be read.
 pub fn list(dirs: &Dirs) -> Result<Vec<Known>, RecordError> {
-    let mut uids = std::collections::BTreeSet::new();
+    let mut uids = BTreeSet::new();
     for dir in [dirs.records(), dirs.bundles(), dirs.pods()] {
         for entry in entries(&dir)? {
             uids.insert(entry.split('.').next().unwrap_or_default().to_owned());
         }
     }
+    let foreign = foreign(dirs)?;
+    uids.retain(|uid| !foreign.contains(uid));
     uids.into_iter()
         .map(|uid| {
             let path = record_path(dirs, &uid);

@@ -16,7 +16,7 @@ use super::container::private_dir;
 use super::{Executor, Instance};
 use crate::cgroup;
 use crate::prune::ID_FILE;
-use crate::record::write_private;
+use crate::record::{make_pod_dir, write_private};
 use crate::runtime::{CreateTask, Shim, TaskError};
 
 /// The name of the sandbox's bundle; no container's name has an underscore.
@@ -66,7 +66,7 @@ impl Executor {
         let id = self.id(NAME, attempt);
         let bundle = self.bundle(NAME, attempt);
         private_dir(&bundle).with_context(|| format!("cannot make {bundle:?}"))?;
-        private_dir(&self.pod_dir())
+        make_pod_dir(&self.engine.dirs, self.uid())
             .with_context(|| format!("cannot make {:?}", self.pod_dir()))?;
         let cgroup = format!("{}/{id}", self.engine.dirs.pod_cgroup(self.uid()));
         let input = SandboxInput {
