@@ -41,24 +41,23 @@ impl Human {
     ///
     /// # Errors
     /// When the user's inotify instances are used up.
-    pub fn new<'a>(pods: impl ExactSizeIterator<Item = &'a Pod>) -> io::Result<Self> {
+    pub fn new<'a>(pods: impl Iterator<Item = &'a Pod>) -> io::Result<Self> {
         let lines = MultiProgress::new();
         let live = io::stderr().is_terminal();
         let style =
             ProgressStyle::with_template("{prefix} {msg}").expect("a constant template is valid");
-        let several = pods.len() > 1;
+        let pods: Vec<&Pod> = pods.collect();
+        let full = |pod: &Pod, container: &str| match pods.len() {
+            1 => container.to_owned(),
+            _ => format!("{}/{container}", pod.metadata.name),
+        };
+        let names = pods
+            .iter()
+            .flat_map(|pod| pod.spec.all_containers().map(|c| full(pod, &c.name)));
+        let width = names.map(|name| name.len()).max().unwrap_or(0);
         let pods = pods
+            .iter()
             .map(|pod| {
-                let full = |container: &str| match several {
-                    true => format!("{}/{container}", pod.metadata.name),
-                    false => container.to_owned(),
-                };
-                let width = pod
-                    .spec
-                    .all_containers()
-                    .map(|c| full(&c.name).len())
-                    .max()
-                    .unwrap_or(0);
                 let containers = pod
                     .spec
                     .all_containers()
@@ -67,10 +66,10 @@ impl Human {
                             true => lines.add(ProgressBar::new_spinner().with_style(style.clone())),
                             false => ProgressBar::hidden(),
                         };
-                        line.set_prefix(format!("{:width$}", full(&c.name)));
+                        line.set_prefix(format!("{:width$}", full(pod, &c.name)));
                         ContainerView {
                             name: c.name.clone(),
-                            prefix: format!("{:width$} | ", full(&c.name)),
+                            prefix: format!("{:width$} | ", full(pod, &c.name)),
                             line,
                             shown: String::new(),
                             logs: Vec::new(),
