@@ -95,7 +95,18 @@ impl Session {
                 }
             }
         }
-        let engine = match Engine::open(dirs).await {
+        let logs: Vec<PathBuf> = pods
+            .iter()
+            .map(|(Pod { metadata: pod, .. }, _)| {
+                dirs.pod_logs(&pod.namespace, &pod.name, &pod.uid)
+            })
+            .collect();
+        // A manifest may have the UID of a Pod that was run before: its logs are not this one's.
+        let opened = match remove_logs(&logs) {
+            Ok(()) => Engine::open(dirs).await,
+            Err(error) => Err(error),
+        };
+        let engine = match opened {
             Ok(engine) => Rc::new(engine),
             Err(error) => {
                 for (claim, _) in claims {
@@ -105,14 +116,6 @@ impl Session {
             }
         };
         let (sender, updates) = mpsc::unbounded_channel();
-        let log = |pod: &Pod| {
-            engine.dirs.pod_logs(
-                &pod.metadata.namespace,
-                &pod.metadata.name,
-                &pod.metadata.uid,
-            )
-        };
-        let logs = pods.iter().map(|(pod, _)| log(pod)).collect();
         let mut session = Self {
             engine,
             inboxes: Vec::new(),
@@ -186,6 +189,7 @@ impl Session {
         }
         let shown = self.view.shows_logs();
         drop(self.view);
+        // What was shown is not kept.
         if shown {
             remove_logs(&self.logs)?;
         }
@@ -223,7 +227,7 @@ impl Session {
     }
 }
 
-/// What was shown is not kept.
+/// Removes the log directories, where there are any.
 fn remove_logs(logs: &[PathBuf]) -> anyhow::Result<()> {
     for dir in logs {
         match std::fs::remove_dir_all(dir) {
