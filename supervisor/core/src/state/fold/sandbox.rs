@@ -25,12 +25,9 @@ impl Fold<'_> {
                 sandbox.pid = Some(pid);
                 if sandbox.stage == SandboxStage::Creating {
                     sandbox.stage = SandboxStage::Ready;
-                    let observed = &mut self.state.observed;
-                    observed.pod_ips = if self.pod.spec.host_network {
-                        observed.host_ips.clone()
-                    } else {
-                        ips
-                    };
+                    if !ips.is_empty() {
+                        self.state.observed.pod_ips = ips;
+                    }
                 }
             }
             Event::SandboxFailed { attempt, message } => {

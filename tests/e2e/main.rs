@@ -1,0 +1,11 @@
+//! End-to-end tests: real containers through the real programs, each test in a world of its own.
+//!
+//! Run by `scripts/test e2e`, which builds the programs and makes the images.
+
+// A test fails by a panic; clippy knows tests by their attribute, not what they call.
+#![allow(clippy::unwrap_used)]
+
+mod examples;
+mod json;
+mod run;
+mod side_by_side;

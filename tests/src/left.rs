@@ -1,0 +1,116 @@
+//! What supervisors have left on the machine: processes, cgroups, mounts, network, files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::witness::{Seen, Witness, entries};
+
+/// A line for each thing of the supervisors whose directories lie below `dir`.
+pub(crate) fn of(dir: &Path, witness: &Witness) -> Vec<String> {
+    witness.look();
+    let seen = witness.seen();
+    let mut left = processes(dir, &seen);
+    left.extend(mounts(dir));
+    left.extend(cgroups(&seen));
+    left.extend(network(&seen));
+    left.extend(files(dir));
+    for socket in seen.sockets.iter().filter(|socket| socket.exists()) {
+        left.push(format!("socket {}", socket.display()));
+    }
+    left
+}
+
+/// Processes in a Pod's cgroup, or that name a file of ours, or are in a directory of ours.
+fn processes(dir: &Path, seen: &Seen) -> Vec<String> {
+    let of_us = |process: &Path| {
+        let read = |file| fs::read(process.join(file)).unwrap_or_default();
+        let cgroup = String::from_utf8_lossy(&read("cgroup")).into_owned();
+        let cmdline = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+        let cwd = fs::read_link(process.join("cwd")).unwrap_or_default();
+        let in_pod = seen.cgroups.iter().any(|pod| cgroup.contains(pod));
+        let ours = in_pod || cmdline.contains(&*dir.to_string_lossy()) || cwd.starts_with(dir);
+        ours.then(|| format!("process {} {cmdline:?}", process.display()))
+    };
+    let this = std::process::id().to_string();
+    entries(Path::new("/proc"))
+        .iter()
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.bytes().all(|b| b.is_ascii_digit()) && name != *this
+        })
+        .filter_map(|path| of_us(path))
+        .collect()
+}
+
+/// Mounts in the machine's own mount namespace.
+fn mounts(dir: &Path) -> Vec<String> {
+    mountinfo()
+        .lines()
+        .filter(|line| line.contains(&*dir.to_string_lossy()))
+        .map(|line| format!("mount {line}"))
+        .collect()
+}
+
+fn cgroups(seen: &Seen) -> Vec<String> {
+    let mountinfo = mountinfo();
+    let points = mountinfo.lines().filter_map(|line| {
+        let (front, back) = line.split_once(" - ")?;
+        back.starts_with("cgroup")
+            .then(|| front.split(' ').nth(4))?
+    });
+    let dirs = points.flat_map(|point| {
+        seen.cgroups.iter().map(move |pod| {
+            let pod = Path::new(point).join(pod.trim_start_matches('/'));
+            // That of the state directory, one above the Pod's.
+            pod.parent().map_or_else(|| pod.clone(), Path::to_owned)
+        })
+    });
+    let left: std::collections::BTreeSet<PathBuf> = dirs.filter(|dir| dir.exists()).collect();
+    left.iter()
+        .map(|dir| format!("cgroup {}", dir.display()))
+        .collect()
+}
+
+fn network(seen: &Seen) -> Vec<String> {
+    let interfaces = seen
+        .interfaces
+        .iter()
+        .filter(|name| Path::new("/sys/class/net").join(name).exists())
+        .map(|name| format!("network interface {name}"));
+    let tables = Command::new("nft")
+        .args(["list", "tables"])
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .output()
+        .map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+        .expect("nft is there");
+    let tables = seen
+        .tables
+        .iter()
+        .filter(|name| tables.lines().any(|line| line.ends_with(&***name)))
+        .map(|name| format!("nftables table {name}"));
+    interfaces.chain(tables).collect()
+}
+
+/// All in the state directory but its lock and empty directories, and Pods in the root directory. Logs may stay.
+fn files(dir: &Path) -> Vec<String> {
+    let mut left = Vec::new();
+    for world in entries(dir) {
+        let is = |end: &str| world.to_string_lossy().ends_with(end);
+        if is("state") {
+            let empty =
+                |f: &Path| fs::read_dir(f).is_ok_and(|mut entries| entries.next().is_none());
+            let counts = |f: &PathBuf| !f.ends_with("lock") && !empty(f);
+            left.extend(entries(&world).into_iter().filter(counts));
+        } else if is("root") {
+            left.extend(entries(&world.join("pods")));
+        }
+    }
+    left.iter()
+        .map(|file| format!("file {}", file.display()))
+        .collect()
+}
+
+fn mountinfo() -> String {
+    fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted")
+}
