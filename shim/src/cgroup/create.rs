@@ -41,7 +41,7 @@ fn make_all<'a>(cgroup: &'a Cgroup, made: &mut Vec<&'a Dir>) -> Result<(), Cgrou
         if dir.hierarchy.unified {
             enable_controllers(dir)?;
         } else if dir.hierarchy.has("cpuset") {
-            inherit_cpuset(&dir.path, &dir.hierarchy.mount_point)?;
+            inherit_cpuset(dir)?;
         }
     }
     Ok(())
@@ -73,20 +73,26 @@ fn mkdir(path: &Path, parents: bool) -> io::Result<()> {
         .create(path)
 }
 
-/// A v1 cpuset without CPUs and memory nodes takes no process: take the parent's.
-fn inherit_cpuset(path: &Path, root: &Path) -> Result<(), CgroupError> {
+/// A v1 cpuset without CPUs or memory nodes takes no process: take the parent's.
+fn inherit_cpuset(dir: &Dir) -> Result<(), CgroupError> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
-        let file = path.join(name);
-        if path == root || !dir::read(&file)?.trim().is_empty() {
-            continue;
-        }
-        let Some(parent) = path.parent() else {
-            continue;
-        };
-        inherit_cpuset(parent, root)?;
-        dir::write(&file, dir::read(&parent.join(name))?.trim())?;
+        filled(&dir.path, &dir.hierarchy.mount_point, name)?;
     }
     Ok(())
+}
+
+/// What the file says, after it got its parent's content if it was empty.
+fn filled(path: &Path, root: &Path, name: &str) -> Result<String, CgroupError> {
+    let file = path.join(name);
+    let own = dir::read(&file)?;
+    match path.parent() {
+        Some(parent) if own.trim().is_empty() && path != root => {
+            let inherited = filled(parent, root, name)?;
+            dir::write(&file, inherited.trim())?;
+            Ok(inherited)
+        }
+        _ => Ok(own),
+    }
 }
 
 /// Hands every controller that the v2 root has down to the cgroup. One that a parent refuses

@@ -13,6 +13,9 @@ use super::hierarchy::Hierarchy;
 /// How deep sub-cgroups are followed: deeper ones can't be named by a path anyway (PATH_MAX).
 const DEPTH_MAX: usize = 512;
 
+/// The most that is read of one file, in bytes: a million processes are fewer.
+const FILE_MAX: u64 = 16 << 20;
+
 /// A cgroup's directory in one hierarchy.
 #[derive(Debug, Clone)]
 pub struct Dir {
@@ -95,8 +98,9 @@ pub fn gone(cause: &io::Error) -> bool {
 /// Reads a whole file of a cgroup file system.
 pub fn read(path: &Path) -> Result<String, CgroupError> {
     let mut text = String::new();
+    // These files have no size to be asked for; a limit keeps the library from asking.
     File::open(path)
-        .and_then(|mut file| file.read_to_string(&mut text))
+        .and_then(|file| file.take(FILE_MAX).read_to_string(&mut text))
         .map_err(|cause| CgroupError::io("read", path, cause))?;
     Ok(text)
 }

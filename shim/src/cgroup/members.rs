@@ -22,8 +22,8 @@ pub fn join(cgroup: &Cgroup, pid: i32, unified: bool) -> Result<(), CgroupError>
                 dir.write("cgroup.procs", &value)?;
             }
         } else if pid == 0 {
-            // The same for a single thread as `cgroup.procs`, but the kernel (since 5.16) need not
-            // stop all forks and exits of the machine for it, which costs a few milliseconds.
+            // The same for a single thread as `cgroup.procs`, but the kernel (since 5.16) doesn't hold
+            // up every fork and exit of the machine for it.
             dir.write("tasks", &value)?;
         } else {
             dir.write("cgroup.procs", &value)?;

@@ -20,7 +20,8 @@ pub fn find(name: &CStr, path: &str) -> Result<CString, StartError> {
             Err(cause) => Err(unusable(&shown, &cause)),
         };
     }
-    for directory in path.split(':') {
+    // As in Go, an empty list is no list of one empty directory.
+    for directory in path.split(':').filter(|_| !path.is_empty()) {
         let directory = if directory.is_empty() { "." } else { directory };
         let candidate = [directory.as_bytes(), b"/", name.to_bytes()].concat();
         // Neither has a NUL byte in it.

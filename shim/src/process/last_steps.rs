@@ -33,6 +33,7 @@ impl ProcessSetup {
         if let Some(profile) = &self.apparmor_profile {
             apparmor(profile)?;
         }
+        self.affinity.set_final()?;
         self.resources.prioritize()?;
         if let Some(personality) = self.personality {
             // SAFETY: plain numbers.
@@ -47,7 +48,7 @@ impl ProcessSetup {
             .iter()
             .any(|entry| entry.to_bytes().starts_with(b"HOME="));
         let extra = (!has_home).then(|| home::variable(self.identity.uid));
-        let entered = working_directory::enter(&self.cwd)?;
+        let entered = working_directory::enter(&self.cwd, self.makes_cwd)?;
         self.identity.own_streams()?;
 
         self.capabilities.drop_bounding().map_err(|cause| {

@@ -5,6 +5,7 @@
 //! all that can fail for a reason of the image's or the user's, and [`Ready::exec`] the rest. The
 //! order is runc's (standard_init_linux.go, init_linux.go `finalizeNamespace`).
 
+mod affinity;
 mod capabilities;
 mod error;
 mod executable;
@@ -17,6 +18,7 @@ mod signals;
 mod sys;
 mod working_directory;
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 
@@ -32,6 +34,7 @@ pub use signals::{block_signals, restore_signals};
 
 pub(crate) use identity::become_root;
 
+use affinity::Affinity;
 use identity::Identity;
 use resources::Resources;
 
@@ -63,6 +66,10 @@ pub struct ProcessSetup {
     seccomp: Option<Program>,
     /// Device and inode of our own program.
     own_program: Option<(u64, u64)>,
+    /// Whether a missing working directory is made, which runc does for init only.
+    makes_cwd: bool,
+    /// The CPUs to run on before and after joining the cgroup, for exec only.
+    affinity: Affinity,
 }
 
 impl ProcessSetup {
@@ -144,11 +151,14 @@ impl ProcessSetup {
             own_program: std::fs::metadata("/proc/self/exe")
                 .ok()
                 .map(|own| (own.dev(), own.ino())),
+            makes_cwd: true,
+            affinity: Affinity::default(),
         })
     }
 
     /// The setup of a further process in the container whose init has the spec `init`: never with
-    /// more capabilities, and with no_new_privs and AppArmor profile whenever init has them.
+    /// more capabilities, with no_new_privs whenever init has it, and with init's AppArmor profile,
+    /// resource limits, `oomScoreAdj` and CPU affinity where `process` has none of its own.
     ///
     /// # Errors
     /// As [`ProcessSetup::from_spec`].
@@ -157,16 +167,25 @@ impl ProcessSetup {
         init: &Process,
         seccomp: Option<Program>,
     ) -> Result<Self, SetupError> {
-        let mut setup = Self::from_spec(process, seccomp)?;
+        let mut process = process.clone();
+        if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+            process.set_rlimits(init.rlimits().clone());
+        }
+        if process
+            .apparmor_profile()
+            .as_ref()
+            .is_none_or(String::is_empty)
+        {
+            process.set_apparmor_profile(init.apparmor_profile().clone());
+        }
+        let mut setup = Self::from_spec(&process, seccomp)?;
+        setup.makes_cwd = false;
+        setup.oom_score_adj = setup.oom_score_adj.or(init.oom_score_adj());
+        let affinity = process.exec_cpu_affinity().as_ref();
+        setup.affinity = Affinity::from_spec(affinity.or(init.exec_cpu_affinity().as_ref()))?;
         let most = CapabilitySets::from_spec(init.capabilities().as_ref());
         setup.capabilities = setup.capabilities.within(&most);
         setup.no_new_privileges |= init.no_new_privileges().unwrap_or(false);
-        if setup.apparmor_profile.is_none() {
-            setup.apparmor_profile = init
-                .apparmor_profile()
-                .clone()
-                .filter(|name| !name.is_empty());
-        }
         Ok(setup)
     }
 
@@ -184,12 +203,14 @@ impl ProcessSetup {
         self
     }
 
-    /// What has to happen while the machine's `/proc` is still in sight: the `oom_score_adj`. Call
-    /// it in a process that the container's process descends from.
+    /// What has to happen while the machine's `/proc` is still in sight, and before the process is
+    /// in the container's cgroup: the `oom_score_adj` and the first CPU affinity. Call it in a
+    /// process that the container's process descends from.
     ///
     /// # Errors
     /// [`StartError`] when `/proc/self/oom_score_adj` can't be written at all.
     pub fn before_namespaces(&self) -> Result<(), StartError> {
+        self.affinity.set_initial()?;
         match self.oom_score_adj {
             Some(value) => set_oom_score_adj(value).map(drop).map_err(|cause| {
                 StartError::other(format!("can't set oomScoreAdj to {value}: {cause}"))
@@ -200,22 +221,21 @@ impl ProcessSetup {
 }
 
 /// The environment: entries without `=` are left out (never taken from ours), of several entries for
-/// one name the last counts.
+/// one name the last counts, as in runc.
 fn environment(entries: &[String]) -> Result<Vec<CString>, SetupError> {
-    let name = |entry: &str| entry.split_once('=').map(|(name, _)| name.to_owned());
-    let mut kept: Vec<&String> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        match name(entry) {
+    let mut seen = HashSet::with_capacity(entries.len());
+    let mut kept = Vec::with_capacity(entries.len());
+    for entry in entries.iter().rev() {
+        match entry.split_once('=') {
             None => tracing::debug!(entry, "an environment entry without '=' is left out"),
-            Some(new) => {
-                kept.retain(|old| name(old).as_ref() != Some(&new));
-                kept.push(entry);
+            Some((name, _)) if seen.insert(name) => {
+                kept.push(c_string("process.env", entry.as_bytes())?);
             }
+            Some(_) => {}
         }
     }
-    kept.into_iter()
-        .map(|entry| c_string("process.env", entry.as_bytes()))
-        .collect()
+    kept.reverse();
+    Ok(kept)
 }
 
 fn c_strings(field: &'static str, texts: &[String]) -> Result<Vec<CString>, SetupError> {

@@ -8,15 +8,15 @@ use std::path::Path;
 use super::StartError;
 use super::error::text;
 
-/// Changes to `cwd`, making it when it is missing (as runc does). `Ok(false)` when this user may not
-/// enter it, which another may.
-pub fn enter(cwd: &CStr) -> Result<bool, StartError> {
+/// Changes to `cwd`, making it when it is missing and `makes` says so. `Ok(false)` when this user may
+/// not enter it, which another may.
+pub fn enter(cwd: &CStr, makes: bool) -> Result<bool, StartError> {
     let Err(first) = chdir(cwd) else {
         return Ok(true);
     };
     match first.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => return Ok(false),
-        Some(libc::ENOENT) => make(cwd)?,
+        Some(libc::ENOENT) if makes => make(cwd)?,
         _ => return Err(error(cwd, &first)),
     }
     chdir(cwd)
