@@ -1,2 +1,5 @@
 //! containerd-shim-carob-v1: a containerd runtime-v2 shim on libcontainer.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    containerd_shim_carob_v1::bootstrap::main()
+}

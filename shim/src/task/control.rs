@@ -1,0 +1,183 @@
+//! Signals, pausing, limits, usage and terminals of what runs.
+
+use std::sync::Arc;
+
+use containerd_shim_protos::events::task::{TaskPaused, TaskResumed};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use oci_spec::runtime::LinuxResources;
+
+use super::{Container, Error, Event, Kind, Phase, Shim, find};
+use crate::stdio::Size;
+
+/// The largest signal number (SIGRTMAX).
+const LAST_SIGNAL: u32 = 64;
+
+impl Shim {
+    /// Sends a signal to a process, or to all of the container's.
+    ///
+    /// # Errors
+    /// `NotFound` also when the process has ended (as containerd's shims say it), `InvalidArgument`
+    /// for a number that is no signal.
+    pub fn kill(&self, id: &str, exec_id: &str, signal: u32, all: bool) -> Result<(), Error> {
+        if signal == 0 || signal > LAST_SIGNAL {
+            let message = format!("{signal} is not a signal: they are 1 to {LAST_SIGNAL}");
+            return Err(Error::new(Kind::InvalidArgument, message));
+        }
+        let mut containers = self.containers();
+        let container = find(&mut containers, id)?;
+        if !exec_id.is_empty() {
+            let process = container.process(id, exec_id)?;
+            return signal_process(process.pid(), process.phase(), signal as i32);
+        }
+        if all {
+            let Some(cgroup) = &container.cgroup else {
+                return Err(finished());
+            };
+            cgroup.kill(signal as i32).map_err(Error::internal)?;
+            return self.wake_to_die(container, signal as i32);
+        }
+        self.kill_init(id, container, signal as i32)
+    }
+
+    /// Sends a signal to the init.
+    pub(super) fn kill_init(
+        &self,
+        _id: &str,
+        container: &mut Container,
+        signal: i32,
+    ) -> Result<(), Error> {
+        signal_process(container.init.pid(), container.init.phase(), signal)?;
+        self.wake_to_die(container, signal)
+    }
+
+    /// A frozen process doesn't die: SIGKILL thaws the container.
+    fn wake_to_die(&self, container: &Container, signal: i32) -> Result<(), Error> {
+        let frozen = matches!(container.init.phase(), Phase::Pausing | Phase::Paused);
+        match &container.cgroup {
+            Some(cgroup) if frozen && signal == libc::SIGKILL => {
+                cgroup.thaw().map_err(Error::internal)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Freezes the container.
+    ///
+    /// # Errors
+    /// `NotFound`, `FailedPrecondition` when it doesn't run, or why it can't be frozen.
+    pub async fn pause(self: Arc<Self>, id: String) -> Result<(), Error> {
+        let mut containers = self.containers();
+        let container = find(&mut containers, &id)?;
+        let cgroup = container.cgroup.clone();
+        container.init.on(Event::Pause)?;
+        let frozen = cgroup.map_or(Ok(()), |cgroup| cgroup.freeze());
+        let event = if frozen.is_ok() {
+            Event::Frozen
+        } else {
+            Event::PauseFailed
+        };
+        container.init.on(event)?;
+        frozen.map_err(Error::internal)?;
+        self.publisher.publish(TaskPaused {
+            container_id: id.clone(),
+            ..TaskPaused::default()
+        });
+        Ok(())
+    }
+
+    /// Thaws the container.
+    ///
+    /// # Errors
+    /// `NotFound`, `FailedPrecondition` when it isn't paused, or why it can't be thawed.
+    pub fn resume(&self, id: &str) -> Result<(), Error> {
+        let mut containers = self.containers();
+        let container = find(&mut containers, id)?;
+        container.init.phase().on(Event::Resumed)?;
+        if let Some(cgroup) = &container.cgroup {
+            cgroup.thaw().map_err(Error::internal)?;
+        }
+        container.init.on(Event::Resumed)?;
+        self.publisher.publish(TaskResumed {
+            container_id: id.to_owned(),
+            ..TaskResumed::default()
+        });
+        Ok(())
+    }
+
+    /// Changes limits. `resources` is an OCI `LinuxResources` in JSON.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidArgument` for what is not one, or which limit can't be set.
+    pub fn update(&self, id: &str, resources: &[u8]) -> Result<(), Error> {
+        let resources: LinuxResources = serde_json::from_slice(resources).map_err(|error| {
+            Error::new(
+                Kind::InvalidArgument,
+                format!("the resources can't be read: {error}"),
+            )
+        })?;
+        let mut containers = self.containers();
+        let container = find(&mut containers, id)?;
+        if !container.init.phase().is_alive() {
+            return Err(finished());
+        }
+        match &container.cgroup {
+            Some(cgroup) => cgroup.update(&resources).map_err(Error::internal),
+            None => Err(Error::not_found(id, "")),
+        }
+    }
+
+    /// Changes a terminal's size.
+    ///
+    /// # Errors
+    /// `NotFound`, or `FailedPrecondition` when the process has no terminal.
+    pub fn resize(&self, id: &str, exec_id: &str, size: Size) -> Result<(), Error> {
+        let mut containers = self.containers();
+        let process = find(&mut containers, id)?.process(id, exec_id)?;
+        match process.streams.resize(size) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(
+                Kind::FailedPrecondition,
+                "the process has no terminal to resize",
+            )),
+            Err(error) => Err(Error::internal(error)),
+        }
+    }
+
+    /// Closes the shim's side of a standard input.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn close_stdin(&self, id: &str, exec_id: &str) -> Result<(), Error> {
+        let mut containers = self.containers();
+        find(&mut containers, id)?
+            .process(id, exec_id)?
+            .streams
+            .close_stdin();
+        Ok(())
+    }
+}
+
+fn signal_process(pid: i32, phase: Phase, signal: i32) -> Result<(), Error> {
+    if !phase.is_alive() || pid <= 0 {
+        return Err(finished());
+    }
+    // The shim alone reaps it, and in this same thread, so the id is still its own.
+    let pid = Pid::from_raw(pid);
+    let signal = match nix::sys::signal::Signal::try_from(signal) {
+        Ok(signal) => kill(pid, signal),
+        // A real-time signal, for which nix has no name.
+        // SAFETY: sends a signal to another process; no memory is touched.
+        Err(_) => nix::errno::Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop),
+    };
+    match signal {
+        Ok(()) => Ok(()),
+        Err(nix::errno::Errno::ESRCH) => Err(finished()),
+        Err(error) => Err(Error::internal(error)),
+    }
+}
+
+/// containerd's words, which clients look for.
+fn finished() -> Error {
+    Error::new(Kind::NotFound, "process already finished")
+}

@@ -1,0 +1,212 @@
+//! Create: a worker makes the container, and its init waits.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use containerd_shim_protos::api::Mount;
+use containerd_shim_protos::events::task::{TaskCreate, TaskIO};
+use containerd_shim_protos::protobuf::MessageField;
+
+use rustix::process::PidfdFlags;
+
+use super::process::Process;
+use super::{Container, Error, Event, INIT_PID, Kind, Phase, Shim};
+use crate::bundle::{Bundle, check_id};
+use crate::cgroup::Cgroup;
+use crate::reap::Exited;
+use crate::stdio::{Request, Streams};
+use crate::worker::{CreateJob, Created, Given, RootMount, create, pipe, remove_cgroup};
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+pub struct CreateRequest {
+    /// The container's id.
+    pub id: String,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// Its root file system, as containerd describes it.
+    pub rootfs: Vec<Mount>,
+    /// Its init's standard streams.
+    pub streams: Request,
+}
+
+/// How to start the init that waits.
+pub(super) struct StartHandles {
+    /// The socket it waits on, as a path-only descriptor.
+    pub socket: OwnedFd,
+    /// Where it says why its program can't be executed; ends when it is executed.
+    pub error: OwnedFd,
+}
+
+/// What was made.
+struct Made {
+    cgroup: Cgroup,
+    owns_pid_namespace: bool,
+    hooks: (bool, bool),
+    streams: Streams,
+    start: StartHandles,
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+    exited: Exited,
+}
+
+impl Shim {
+    /// Makes a container. Returns its init's process id.
+    ///
+    /// # Errors
+    /// `AlreadyExists`; `InvalidArgument` for an unusable id, bundle or stream; otherwise what the
+    /// worker says. Nothing is left of a container that could not be made.
+    pub async fn create(self: Arc<Self>, request: CreateRequest) -> Result<i32, Error> {
+        check_id("container id", &request.id).map_err(Error::invalid)?;
+        if !request.bundle.is_absolute() {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!(
+                    "the bundle {:?} is not an absolute path",
+                    request.bundle.display()
+                ),
+            ));
+        }
+        let id = request.id.clone();
+        self.announce_creation(&request)?;
+        match self.make(&request).await {
+            Ok(made) => Ok(self.created(&request, made)),
+            Err(error) => {
+                self.containers().remove(&id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the id, so that nobody else makes a container of it meanwhile.
+    fn announce_creation(&self, request: &CreateRequest) -> Result<(), Error> {
+        let mut containers = self.containers();
+        if containers.contains_key(&request.id) {
+            let message = format!("container {:?} exists already", request.id);
+            return Err(Error::new(Kind::AlreadyExists, message));
+        }
+        let container = Container {
+            bundle: request.bundle.clone(),
+            cgroup: None,
+            owns_pid_namespace: false,
+            hooks: (false, false),
+            init: Process::new(Phase::Creating, request.streams.clone()),
+            init_pidfd: None,
+            start: None,
+            oom: None,
+            execs: std::collections::BTreeMap::new(),
+            deleting: false,
+        };
+        containers.insert(request.id.clone(), container);
+        Ok(())
+    }
+
+    async fn make(&self, request: &CreateRequest) -> Result<Made, Error> {
+        let bundle = Bundle::read(&request.bundle).map_err(Error::invalid)?;
+        let path = bundle.cgroup_path(&self.namespace, &request.id);
+        let cgroup = Cgroup::at(&path).map_err(Error::invalid)?;
+        let opened = Streams::open(&request.streams, self.owner(&request.id)).await;
+        let (mut streams, stdio) = opened.map_err(Error::invalid)?;
+        let job = CreateJob {
+            id: request.id.clone(),
+            bundle: request.bundle.clone(),
+            rootfs: request.rootfs.iter().map(root_mount).collect(),
+            cgroup: cgroup.clone(),
+            scratch: self.scratch.clone(),
+            terminal: request.streams.terminal,
+        };
+        let (error, start_error) = pipe().map_err(Error::internal)?;
+        // From here on the init may end before its id is known.
+        let _expecting = self.children.expect();
+        let given = Given { start_error, stdio };
+        let Created {
+            pid,
+            start,
+            console,
+        } = create(&self.children, job, given)
+            .await
+            .map_err(Error::internal)?;
+        // Without it, if it is gone already.
+        let pidfd = rustix::process::Pid::from_raw(pid)
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        let exited = self.children.watch(pid);
+        if let Some(console) = console
+            && let Err(cause) = streams.attach_console(console)
+        {
+            remove_cgroup(&self.children, &cgroup)
+                .await
+                .map_err(Error::internal)?;
+            return Err(Error::internal(cause));
+        }
+        note_pid(&request.bundle, pid);
+        Ok(Made {
+            cgroup,
+            owns_pid_namespace: bundle.owns_pid_namespace(),
+            hooks: bundle.hooks(),
+            streams,
+            start: StartHandles {
+                socket: start,
+                error,
+            },
+            pid,
+            pidfd,
+            exited,
+        })
+    }
+
+    /// Keeps what was made, and tells of it.
+    fn created(self: &Arc<Self>, request: &CreateRequest, made: Made) -> i32 {
+        let mut containers = self.containers();
+        // Nobody removes a container that is being created.
+        if let Some(container) = containers.get_mut(&request.id) {
+            container.cgroup = Some(made.cgroup);
+            container.owns_pid_namespace = made.owns_pid_namespace;
+            container.hooks = made.hooks;
+            container.init_pidfd = made.pidfd;
+            container.start = Some(made.start);
+            container.init.streams = made.streams;
+            container.init.set_pid(made.pid);
+            self.watch_oom(&request.id, container);
+            if let Err(refused) = container.init.on(Event::Made) {
+                tracing::error!("{}: {refused}", request.id);
+            }
+        }
+        drop(containers);
+        self.publisher.publish(TaskCreate {
+            container_id: request.id.clone(),
+            bundle: request.bundle.display().to_string(),
+            rootfs: request.rootfs.clone(),
+            io: MessageField::some(TaskIO {
+                stdin: request.streams.stdin.clone(),
+                stdout: request.streams.stdout.clone(),
+                stderr: request.streams.stderr.clone(),
+                terminal: request.streams.terminal,
+                ..TaskIO::default()
+            }),
+            pid: made.pid as u32,
+            ..TaskCreate::default()
+        });
+        self.watch(&request.id, "", made.exited);
+        made.pid
+    }
+}
+
+fn root_mount(mount: &Mount) -> RootMount {
+    RootMount {
+        kind: mount.type_.clone(),
+        source: mount.source.clone(),
+        target: mount.target.clone(),
+        options: mount.options.clone(),
+    }
+}
+
+/// Leaves the init's process id in the bundle.
+fn note_pid(bundle: &Path, pid: i32) {
+    if let Err(error) = std::fs::write(bundle.join(INIT_PID), pid.to_string()) {
+        tracing::warn!(
+            "{} can't be written: {error}",
+            bundle.join(INIT_PID).display()
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Delete: frees all that a stopped container, or exec, still has.
+
+use std::sync::Arc;
+
+use containerd_shim_protos::events::task::TaskDelete;
+use containerd_shim_protos::protobuf::MessageField;
+
+use super::{Container, Error, INIT_PID, Kind, Phase, Shim, find};
+use crate::events::timestamp;
+use crate::reap::Exit;
+use crate::worker::remove_cgroup;
+
+/// What was deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct Deleted {
+    /// The process id it had, 0 if it never ran.
+    pub pid: i32,
+    /// How it ended; `None` if it never ran.
+    pub exit: Option<Exit>,
+}
+
+impl Shim {
+    /// Deletes a container whose init has ended (or never started), or an exec that has ended (or
+    /// never started).
+    ///
+    /// # Errors
+    /// `NotFound`, `FailedPrecondition` while it runs, or what can't be removed; it can be tried
+    /// again then.
+    pub async fn delete(self: Arc<Self>, id: String, exec_id: String) -> Result<Deleted, Error> {
+        if exec_id.is_empty() {
+            self.delete_container(&id).await
+        } else {
+            self.delete_exec(&id, &exec_id)
+        }
+    }
+
+    fn delete_exec(&self, id: &str, exec_id: &str) -> Result<Deleted, Error> {
+        let mut containers = self.containers();
+        let container = find(&mut containers, id)?;
+        let process = container.process(id, exec_id)?;
+        if !matches!(process.phase(), Phase::Created | Phase::Stopped) {
+            return Err(still(&format!("exec {exec_id:?}"), process.phase()));
+        }
+        let deleted = Deleted {
+            pid: process.pid(),
+            exit: process.exit(),
+        };
+        if let Some(process) = container.execs.remove(exec_id) {
+            process.streams.close();
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_container(&self, id: &str) -> Result<Deleted, Error> {
+        let (cgroup, mut done) = {
+            let mut containers = self.containers();
+            let container = find(&mut containers, id)?;
+            let phase = container.init.phase();
+            match phase {
+                Phase::Stopped => {}
+                Phase::Created => self.kill_init(id, container, libc::SIGKILL)?,
+                _ => return Err(still(&format!("container {id:?}"), phase)),
+            }
+            container.deleting = true;
+            (container.cgroup.clone(), container.init.done())
+        };
+        // At once, unless the init was only killed above.
+        let exit = done
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|exit| *exit);
+        if let Some(cgroup) = cgroup
+            && let Err(error) = remove_cgroup(&self.children, &cgroup).await
+        {
+            if let Some(container) = self.containers().get_mut(id) {
+                container.deleting = false;
+            }
+            return Err(Error::internal(error));
+        }
+        let Some(container) = self.containers().remove(id) else {
+            return Err(Error::not_found(id, ""));
+        };
+        let pid = container.init.pid();
+        close(container);
+        let exit = exit.unwrap_or_else(|| Exit::now(0));
+        self.publisher.publish(TaskDelete {
+            container_id: id.to_owned(),
+            id: id.to_owned(),
+            pid: pid as u32,
+            exit_status: exit.status,
+            exited_at: MessageField::some(timestamp(exit.at)),
+            ..TaskDelete::default()
+        });
+        Ok(Deleted {
+            pid,
+            exit: Some(exit),
+        })
+    }
+}
+
+fn close(container: Container) {
+    // Without it the bundle names a process that is gone; that it isn't there is no matter.
+    let _ = std::fs::remove_file(container.bundle.join(INIT_PID));
+    container.init.streams.close();
+    for process in container.execs.into_values() {
+        process.streams.close();
+    }
+}
+
+fn still(what: &str, phase: Phase) -> Error {
+    Error::new(
+        Kind::FailedPrecondition,
+        format!("{what} can't be deleted: it is {phase}"),
+    )
+}

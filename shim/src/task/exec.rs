@@ -1,0 +1,273 @@
+//! Exec: a further process in a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use containerd_shim_protos::events::task::{TaskExecAdded, TaskExecStarted};
+use oci_spec::runtime::{Linux, Process};
+use tokio::io::Interest;
+
+use super::process::Process as State;
+use super::{Error, Event, Kind, Phase, Shim, find};
+use crate::bundle::{check_id, read_config};
+use crate::cgroup::Cgroup;
+use crate::exec::{self, ExecError, ExecProcess};
+use crate::process::ProcessSetup;
+use crate::ready;
+use crate::seccomp;
+use crate::sentence::sentence;
+use crate::stdio::{Request, Streams};
+use crate::worker::SECCOMP_CACHE;
+
+/// How long a process may take to execute its program: it may be on a file system that hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+pub struct ExecRequest {
+    /// The container.
+    pub id: String,
+    /// The exec's id.
+    pub exec_id: String,
+    /// Its standard streams.
+    pub streams: Request,
+    /// An OCI `Process` in JSON.
+    pub spec: Vec<u8>,
+}
+
+impl Shim {
+    /// Adds an exec, which Start then runs.
+    ///
+    /// # Errors
+    /// `NotFound`, `AlreadyExists`, `FailedPrecondition` when the container doesn't run,
+    /// `InvalidArgument` for an unusable id.
+    pub fn exec(&self, request: ExecRequest) -> Result<(), Error> {
+        check_id("exec id", &request.exec_id).map_err(Error::invalid)?;
+        let mut containers = self.containers();
+        let container = find(&mut containers, &request.id)?;
+        if container.execs.contains_key(&request.exec_id) || request.exec_id == request.id {
+            let message = format!("exec {:?} exists already", request.exec_id);
+            return Err(Error::new(Kind::AlreadyExists, message));
+        }
+        let phase = container.init.phase();
+        if phase != Phase::Running {
+            return Err(not_running(phase));
+        }
+        let mut process = State::new(Phase::Created, request.streams);
+        process.spec = Some(request.spec.into());
+        container.execs.insert(request.exec_id.clone(), process);
+        self.publisher.publish(TaskExecAdded {
+            container_id: request.id,
+            exec_id: request.exec_id,
+            ..TaskExecAdded::default()
+        });
+        Ok(())
+    }
+
+    pub(super) async fn start_exec(self: Arc<Self>, id: &str, exec_id: &str) -> Result<i32, Error> {
+        let (place, request, spec) = self.begin(id, exec_id)?;
+        // From here on the process may end before it is known.
+        let _expecting = self.children.expect();
+        match self.run(id, &place, &request, &spec).await {
+            Ok((process, streams)) => self.started(id, exec_id, process, streams),
+            Err(error) => {
+                let mut containers = self.containers();
+                if let Ok(process) = find(&mut containers, id)?.process(id, exec_id) {
+                    process.on(Event::NotMade)?;
+                    process.spec = Some(spec);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes what is needed to start the exec.
+    fn begin(&self, id: &str, exec_id: &str) -> Result<(Place, Request, Box<[u8]>), Error> {
+        let mut containers = self.containers();
+        let container = find(&mut containers, id)?;
+        let phase = container.init.phase();
+        let bundle = container.bundle.clone();
+        let cgroup = container.cgroup.clone();
+        let init = (
+            container.init.pid(),
+            container.init_pidfd.as_ref().map(OwnedFd::try_clone),
+        );
+        let process = container.process(id, exec_id)?;
+        process.phase().on(Event::Start)?;
+        if phase != Phase::Running {
+            return Err(not_running(phase));
+        }
+        let (Some(cgroup), (init_pid, Some(init_pidfd))) = (cgroup, init) else {
+            return Err(not_running(phase));
+        };
+        let init_pidfd = init_pidfd.map_err(Error::internal)?;
+        process.on(Event::Start)?;
+        let spec = process.spec.take().unwrap_or_default();
+        Ok((
+            Place {
+                bundle,
+                cgroup,
+                init_pid,
+                init_pidfd,
+            },
+            process.request.clone(),
+            spec,
+        ))
+    }
+
+    async fn run(
+        &self,
+        id: &str,
+        place: &Place,
+        request: &Request,
+        spec: &[u8],
+    ) -> Result<(ExecProcess, Streams), Error> {
+        let setup = Setup::read(&place.bundle, spec, &self.scratch)?;
+        let owner = self.owner(id);
+        let opened = Streams::open(request, owner).await;
+        let (mut streams, stdio) = opened.map_err(Error::invalid)?;
+        let given = match <[OwnedFd; 3]>::try_from(stdio) {
+            Ok(three) => exec::Streams::Given(three),
+            Err(_terminal) => exec::Streams::Terminal(setup.size),
+        };
+        let starting = exec::spawn(exec::ExecRequest {
+            init_pid: place.init_pid,
+            init_pidfd: place.init_pidfd.as_fd(),
+            setup: &setup.process,
+            cgroup: &place.cgroup,
+            streams: given,
+        });
+        let mut process = wait_for(starting.map_err(exec_error)?)
+            .await
+            .map_err(exec_error)?;
+        if let Some(console) = process.console.take() {
+            streams.attach_console(console).map_err(Error::internal)?;
+        }
+        Ok((process, streams))
+    }
+
+    fn started(
+        self: &Arc<Self>,
+        id: &str,
+        exec_id: &str,
+        process: ExecProcess,
+        streams: Streams,
+    ) -> Result<i32, Error> {
+        let exited = self.children.watch(process.pid);
+        let mut containers = self.containers();
+        let Ok(exec) = find(&mut containers, id).and_then(|found| found.process(id, exec_id))
+        else {
+            // The container was deleted meanwhile, and with it its processes.
+            return Err(Error::not_found(id, exec_id));
+        };
+        exec.set_pid(process.pid);
+        exec.streams = streams;
+        exec.on(Event::Started)?;
+        drop(containers);
+        self.publisher.publish(TaskExecStarted {
+            container_id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+            pid: process.pid as u32,
+            ..TaskExecStarted::default()
+        });
+        self.watch(id, exec_id, exited);
+        Ok(process.pid)
+    }
+}
+
+/// Where an exec goes.
+struct Place {
+    bundle: PathBuf,
+    cgroup: Cgroup,
+    init_pid: i32,
+    init_pidfd: OwnedFd,
+}
+
+/// What becomes of the client's request and the container's own configuration.
+struct Setup {
+    process: ProcessSetup,
+    size: exec::Size,
+}
+
+/// The part of `config.json` that an exec inherits from.
+#[derive(serde::Deserialize)]
+struct InitSpec {
+    process: Process,
+    #[serde(default)]
+    linux: Option<Linux>,
+}
+
+impl Setup {
+    fn read(bundle: &Path, spec: &[u8], scratch: &Path) -> Result<Self, Error> {
+        let process: Process = serde_json::from_slice(spec).map_err(|error| {
+            let message = format!("the process to execute is not an OCI process: {error}");
+            Error::new(Kind::InvalidArgument, message)
+        })?;
+        let text = read_config(bundle).map_err(Error::internal)?;
+        let init: InitSpec = serde_json::from_slice(&text).map_err(Error::internal)?;
+        let profile = init
+            .linux
+            .as_ref()
+            .and_then(|linux| linux.seccomp().as_ref());
+        let program = profile
+            .map(|profile| seccomp::compile(profile, &scratch.join(SECCOMP_CACHE)))
+            .transpose()
+            .map_err(Error::internal)?;
+        let setup = ProcessSetup::for_exec(&process, &init.process, program);
+        let mut setup = setup.map_err(Error::invalid)?;
+        if let Some(linux) = &init.linux {
+            setup = setup.with_linux(linux);
+        }
+        let side = |length: u64| u16::try_from(length).unwrap_or(u16::MAX);
+        let size = process
+            .console_size()
+            .map_or_else(exec::Size::default, |size| exec::Size {
+                rows: side(size.height()),
+                columns: side(size.width()),
+            });
+        Ok(Self {
+            process: setup,
+            size,
+        })
+    }
+}
+
+/// Waits until the process has executed its program.
+async fn wait_for(mut starting: exec::Starting) -> Result<ExecProcess, ExecError> {
+    let io = |action: &'static str| move |cause| ExecError::Io { action, cause };
+    let report = starting
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(io("watch the new process"))?;
+    let report = ready::watch(report, Interest::READABLE).map_err(io("watch the new process"))?;
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    loop {
+        let ready = tokio::time::timeout_at(deadline, report.readable()).await;
+        let Ok(ready) = ready else {
+            starting.abandon();
+            return Err(ExecError::TimedOut(LIMIT));
+        };
+        let mut ready = ready.map_err(io("hear from the new process"))?;
+        match starting.poll()? {
+            Some(process) => return Ok(process),
+            None => ready.clear_ready(),
+        }
+    }
+}
+
+fn exec_error(error: ExecError) -> Error {
+    match error {
+        ExecError::Stopped => Error::new(Kind::FailedPrecondition, error.to_string()),
+        error => Error::new(
+            Kind::Unknown,
+            format!("failed to exec in container: {}", sentence(&error)),
+        ),
+    }
+}
+
+fn not_running(phase: Phase) -> Error {
+    let message = format!("nothing can be executed in a container that is {phase}");
+    Error::new(Kind::FailedPrecondition, message)
+}

@@ -1,0 +1,172 @@
+//! The shim's side of a worker's operation: waits for its report, with a limit, and tidies up.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::container::{self, CreateJob, Created, Streams};
+use super::failure::explain;
+use super::{Packet, TIMEOUT, Worker, WorkerError};
+use crate::cgroup::Cgroup;
+use crate::reap::{Children, Exited};
+
+/// The descriptors for a new container.
+pub struct Given {
+    /// Where init reports why its program can't be executed.
+    pub start_error: OwnedFd,
+    /// Standard input, output and error; none with a terminal.
+    pub stdio: Vec<OwnedFd>,
+}
+
+/// The process that was made, and descriptors for the shim.
+type Made = (i32, Vec<OwnedFd>);
+
+/// What came of an operation.
+#[derive(Default)]
+struct Outcome {
+    cgroup_made: bool,
+    diagnostics: Vec<String>,
+}
+
+/// Makes a container. Of one that can't be made, nothing is left.
+///
+/// # Errors
+/// [`WorkerError`], one sentence.
+pub async fn create(
+    children: &Children,
+    job: CreateJob,
+    given: Given,
+) -> Result<Created, WorkerError> {
+    let keep: Vec<BorrowedFd<'_>> = std::iter::once(&given.start_error)
+        .chain(&given.stdio)
+        .map(AsFd::as_fd)
+        .collect();
+    let mut worker = Worker::fork(&keep, |reporter, mut kept| {
+        let stdio = kept.split_off(1);
+        if let Some(start_error) = kept.pop() {
+            container::create(&job, Streams { start_error, stdio }, reporter);
+        }
+    })
+    .map_err(|cause| WorkerError::step("a worker can't be forked", cause))?;
+    drop(given);
+    let ended = children.watch(worker.pid);
+    let mut outcome = Outcome::default();
+    let result = finish(&mut worker, ended, &mut outcome, TIMEOUT).await;
+    let (pid, mut fds) = match result {
+        Ok(done) => done,
+        Err(error) => {
+            if outcome.cgroup_made
+                && let Err(left) = remove_cgroup(children, &job.cgroup).await
+            {
+                tracing::error!("after a failed create: {left}");
+            }
+            return Err(error);
+        }
+    };
+    let console = if fds.len() > 1 { fds.pop() } else { None };
+    match fds.pop() {
+        Some(start) => Ok(Created {
+            pid,
+            start,
+            console,
+        }),
+        None => Err(WorkerError::Container(
+            "the worker's report lacks the start socket".into(),
+        )),
+    }
+}
+
+/// Kills what is left in the cgroup and removes it. Blocks only a worker.
+///
+/// # Errors
+/// When processes don't die, or the kernel refuses.
+pub async fn remove_cgroup(children: &Children, cgroup: &Cgroup) -> Result<(), WorkerError> {
+    if cgroup.pids()?.is_empty() {
+        return Ok(cgroup.remove()?);
+    }
+    run(children, "the cgroup", || {
+        cgroup
+            .remove()
+            .map_err(|error| crate::sentence::sentence(&error))
+    })
+    .await
+}
+
+/// Runs something that may block in a worker.
+///
+/// # Errors
+/// What `operation` says, or that it took too long.
+pub async fn run(
+    children: &Children,
+    what: &str,
+    operation: impl FnOnce() -> Result<(), String>,
+) -> Result<(), WorkerError> {
+    let mut worker = Worker::fork(&[], |reporter, _| match operation() {
+        Ok(()) => reporter.done(0, &[]),
+        Err(error) => reporter.failed(&error),
+    })
+    .map_err(|cause| WorkerError::step(format!("a worker for {what} can't be forked"), cause))?;
+    let ended = children.watch(worker.pid);
+    finish(&mut worker, ended, &mut Outcome::default(), TIMEOUT)
+        .await
+        .map(drop)
+}
+
+/// Takes the worker's packets until it is done, has failed, or is out of time.
+async fn finish(
+    worker: &mut Worker,
+    mut ended: Exited,
+    outcome: &mut Outcome,
+    limit: Duration,
+) -> Result<Made, WorkerError> {
+    let deadline = tokio::time::sleep(limit);
+    tokio::pin!(deadline);
+    loop {
+        let packet = tokio::select! {
+            packet = worker.receive() => packet,
+            exit = &mut ended => {
+                // The runtime may hear of the end before it hears of the last packets. Its children
+                // may still hold the socket open, so there need be no end of packets.
+                while let Ok(Some(packet)) = worker.receive_now() {
+                    if let Some(made) = outcome.take(packet)? {
+                        return Ok(made);
+                    }
+                }
+                return Err(WorkerError::Died(exit.map_or(0, |exit| exit.status)));
+            }
+            () = &mut deadline => {
+                worker.kill();
+                return Err(WorkerError::TimedOut(limit.as_secs()));
+            }
+        };
+        match packet {
+            Ok(Some(packet)) => {
+                if let Some(made) = outcome.take(packet)? {
+                    return Ok(made);
+                }
+            }
+            Ok(None) => {
+                let status = ended.await.map_or(0, |exit| exit.status);
+                return Err(WorkerError::Died(status));
+            }
+            Err(cause) => {
+                worker.kill();
+                return Err(WorkerError::step("the worker can't be heard", cause));
+            }
+        }
+    }
+}
+
+impl Outcome {
+    /// Takes one packet; the last one has what was made.
+    fn take(&mut self, packet: Packet) -> Result<Option<Made>, WorkerError> {
+        match packet {
+            Packet::CgroupMade => self.cgroup_made = true,
+            Packet::Diagnostic(text) => self.diagnostics.push(text),
+            Packet::Failed(why) => {
+                return Err(WorkerError::Container(explain(&why, &self.diagnostics)));
+            }
+            Packet::Done { pid, fds } => return Ok(Some((pid, fds))),
+        }
+        Ok(None)
+    }
+}
