@@ -114,11 +114,14 @@ impl Executor {
             stderr,
             terminal,
         };
-        sandbox
-            .shim
-            .create(task)
-            .await
-            .map_err(CreateError::create)?;
+        // With containerd the runtime hears of a container only when it is started, so a kubelet takes what is
+        // wrong with the program for a failure to start.
+        if let Err(refused) = sandbox.shim.create(task).await {
+            self.live
+                .borrow_mut()
+                .refused
+                .insert(id.to_owned(), refused);
+        }
         Ok(())
     }
 
@@ -164,11 +167,7 @@ impl Executor {
             name: container,
             attempt,
         } = instance;
-        let started = match self.shim() {
-            Ok(shim) => shim.start(&id).await,
-            Err(error) => Err(error),
-        };
-        self.tell(match started {
+        self.tell(match self.try_start(&id).await {
             Ok(pid) => Event::ContainerStarted {
                 container,
                 attempt,
@@ -182,6 +181,20 @@ impl Executor {
                 message: error.to_string(),
             },
         });
+    }
+
+    async fn try_start(&self, id: &str) -> Result<i32, TaskError> {
+        if let Some(refused) = self.live.borrow_mut().refused.remove(id) {
+            return Err(refused);
+        }
+        let shim = self.shim()?;
+        let started = shim.start(id).await;
+        if started.is_err() {
+            // Nobody waits for what never ran; whatever this leaves goes with the sandbox.
+            let _ = shim.kill(id, nix::libc::SIGKILL.unsigned_abs(), true).await;
+            let _ = shim.delete(id).await;
+        }
+        started
     }
 
     pub(super) async fn signal(&self, instance: Instance, signal: Signal) {
@@ -232,7 +245,10 @@ impl Executor {
     /// Removes what an instance has on disk, but its log.
     pub(super) fn forget(&self, id: &str, instance: &Instance) {
         self.engine.unroute(id);
-        self.live.borrow_mut().containers.remove(id);
+        let mut live = self.live.borrow_mut();
+        live.containers.remove(id);
+        live.refused.remove(id);
+        drop(live);
         for dir in [
             self.bundle(&instance.name, instance.attempt),
             self.container_dir(instance),

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::dirs::hex;
 use crate::engine::Engine;
-use crate::runtime::TaskEvent;
+use crate::runtime::{TaskError, TaskEvent};
 use crate::watch::Watch;
 
 pub use bundle::read as read_bundle;
@@ -56,6 +56,8 @@ struct Live {
     images: BTreeMap<String, Rc<Image>>,
     /// Containers made and not yet removed, by ID.
     containers: BTreeMap<String, Instance>,
+    /// Why the runtime refused to make some of them, by ID.
+    refused: BTreeMap<String, TaskError>,
 }
 
 /// One instance of a container.
