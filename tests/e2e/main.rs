@@ -5,7 +5,9 @@
 // A test fails by a panic; clippy knows tests by their attribute, not what they call.
 #![allow(clippy::unwrap_used)]
 
+mod ends;
 mod examples;
 mod json;
+mod restart;
 mod run;
 mod side_by_side;

@@ -4,12 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use crate::witness::{Seen, Witness, entries};
 
 /// A line for each thing of the supervisors whose directories lie below `dir`.
 pub(crate) fn of(dir: &Path, witness: &Witness) -> Vec<String> {
     witness.look();
     let seen = witness.seen();
+    // A shim answers before it ends, and takes its socket away first: only that may still be under way.
+    if seen.sockets.iter().all(|socket| !socket.exists()) {
+        wait_for_shims(dir);
+    }
     let mut left = processes(dir, &seen);
     left.extend(mounts(dir));
     left.extend(cgroups(&seen));
@@ -19,6 +26,31 @@ pub(crate) fn of(dir: &Path, witness: &Witness) -> Vec<String> {
         left.push(format!("socket {}", socket.display()));
     }
     left
+}
+
+/// Waits until no shim of ours is there, or for a while.
+fn wait_for_shims(dir: &Path) {
+    for process in entries(Path::new("/proc")) {
+        let cmdline = fs::read(process.join("cmdline")).unwrap_or_default();
+        let cmdline = String::from_utf8_lossy(&cmdline);
+        let pid = process
+            .file_name()
+            .and_then(|pid| pid.to_str()?.parse().ok());
+        let ours = cmdline.contains("containerd-shim") && cmdline.contains(&*dir.to_string_lossy());
+        if let Some(pid) = pid.and_then(Pid::from_raw).filter(|_| ours)
+            && let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
+        {
+            let mut fds = [PollFd::new(&process, PollFlags::IN)];
+            poll(
+                &mut fds,
+                Some(&Timespec {
+                    tv_sec: 5,
+                    tv_nsec: 0,
+                }),
+            )
+            .expect("a pidfd can be polled");
+        }
+    }
 }
 
 /// Processes in a Pod's cgroup, or that name a file of ours, or are in a directory of ours.

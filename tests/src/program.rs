@@ -212,6 +212,24 @@ impl Finished {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
+    /// What one container wrote to standard output, without its name before each line.
+    pub fn lines_of(&self, container: &str) -> Vec<String> {
+        let lines = lines(&self.stdout).into_iter();
+        lines
+            .filter_map(|line| {
+                let (name, text) = line.split_once(" | ")?;
+                (name.trim_end() == container).then(|| text.to_owned())
+            })
+            .collect()
+    }
+
+    /// The Pod as it was in the end.
+    pub fn last_pod(&self) -> Pod {
+        self.pods()
+            .pop()
+            .unwrap_or_else(|| panic!("no Pod: {self:?}"))
+    }
+
     /// The Pods on its standard output.
     pub fn pods(&self) -> Vec<Pod> {
         lines(&self.stdout).iter().map(|l| Pod::parse(l)).collect()
