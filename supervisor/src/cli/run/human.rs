@@ -101,6 +101,10 @@ impl Human {
                 );
                 self.say(&text);
             }
+            // On a terminal the container's line shows the progress.
+            Update::Event(event) if !self.live && event.reason.starts_with("Pull") => {
+                self.say(&format!("{}: {}", self.pods[pod].name, event.message));
+            }
             Update::Event(_) => {}
             Update::Pulling {
                 container,
@@ -115,7 +119,6 @@ impl Human {
                         summary::bytes(total)
                     ),
                 };
-                // Without a terminal the events "Pulling" and "Pulled" are progress enough.
                 if self.live {
                     self.set_line(pod, &container, text);
                 }
