@@ -26,11 +26,11 @@ settled() {
 mib() { awk -v kib="$1" -v of="${2:-1}" 'BEGIN { printf "%.2f", kib / of / 1024 }'; }
 
 # The names that the kernel keeps have 15 characters.
-ours() { pss carob containerd-shim pause; }
+ours() { pss carob carob-shim pause; }
 podmans() { pss conmon catatonit podman; }
 
 memory_single() {
-    carob_ run -o json "$work/single.yaml" >"$work/carob.log" 2>&1 &
+    "${carob[@]}" run -o json "$work/single.yaml" >"$work/carob.log" 2>&1 &
     hear 2
     settled ours
     kill -TERM $!
@@ -51,10 +51,10 @@ bench_memory() {
 
     for ((round = 1; round <= rounds + 2; round++)); do sample single memory_single; done
 
-    carob_ run -o json "$work/pods.yaml" >"$work/carob.log" 2>&1 &
+    "${carob[@]}" run -o json "$work/pods.yaml" >"$work/carob.log" 2>&1 &
     hear $((2 * pods))
     all=$(settled ours)
-    supervisor=$(pss carob) shims=$(pss containerd-shim) pauses=$(pss pause)
+    supervisor=$(pss carob) shims=$(pss carob-shim) pauses=$(pss pause)
     kill -TERM $!
     wait $! || true
 

@@ -12,7 +12,7 @@ pod_podman() {
 
 pod_carob() {
     local began=$EPOCHREALTIME
-    carob_ run -o json "$work/pod.yaml" >"$work/carob.log" 2>&1 &
+    "${carob[@]}" run -o json "$work/pod.yaml" >"$work/carob.log" 2>&1 &
     hear 2
     since "$began"
     kill -TERM $!

@@ -76,8 +76,9 @@ END
 
 # ---- carob
 
-carob_() { "$bin/carob" --root "$work/carob" --state "/run/${work##*/}" "$@"; }
-prepare_carob() { carob_ image pull "$address/busybox:1" >/dev/null; }
+# A command and no function, so that $! of `"${carob[@]}" … &` is carob itself.
+carob=("$bin/carob" --root "$work/carob" --state "/run/${work##*/}")
+prepare_carob() { "${carob[@]}" image pull "$address/busybox:1" >/dev/null; }
 
 # pod_manifest NAME: two containers that say so through a FIFO when they have started, then wait.
 pod_manifest() {

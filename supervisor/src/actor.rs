@@ -3,6 +3,7 @@
 //! It awaits no effect, so a deletion is always heard. What it decides is in `carob_core`.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use carob_core::decide::Outcome;
 use carob_core::event::Event;
@@ -16,6 +17,9 @@ use crate::clock;
 use crate::executor::Executor;
 use crate::record::{Claim, RecordError};
 use crate::watch::{Update, Watch};
+
+/// How soon a record that could not be written is tried again.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs one Pod from its first sandbox to its last trace.
 pub struct Actor {
@@ -49,15 +53,12 @@ impl Actor {
     /// Returns when the Pod has ended and nothing is left of it.
     ///
     /// # Errors
-    /// When the record can't be removed at the end. One that can't be written is retried at the next
-    /// step: the Pod runs on.
+    /// When the record can't be removed at the end.
     pub async fn run(mut self) -> Result<Outcome, RecordError> {
         let mut last: Option<Rc<PodStatus>> = None;
         loop {
             let decision = self.state.step(&self.pod, clock::now());
-            if let Err(error) = self.claim.save(&self.pod, &self.state) {
-                tracing::warn!(%error, pod = self.pod.metadata.name, "the Pod runs on, but would be forgotten if carob were killed now");
-            }
+            self.save().await;
             for event in decision.events {
                 self.watch.tell(Update::Event(event));
             }
@@ -77,18 +78,25 @@ impl Actor {
             }
             tokio::select! {
                 // The executor keeps a sender, so there is always one.
-                event = self.inbox.recv() => self.fold(event),
+                Some(event) = self.inbox.recv() => {
+                    tracing::debug!(pod = self.pod.metadata.name, ?event);
+                    self.state.observe(&self.pod, event, clock::now());
+                }
                 () = clock::sleep_until(decision.wake_at) => {}
             }
         }
     }
 
-    fn fold(&mut self, first: Option<Event>) {
-        let mut next = first;
-        while let Some(event) = next {
-            tracing::debug!(pod = self.pod.metadata.name, ?event);
-            self.state.observe(&self.pod, event, clock::now());
-            next = self.inbox.try_recv().ok();
+    /// Writes the record before anything is done: what was begun must be known to whoever cleans up. While
+    /// that fails nothing new is begun; containers run on.
+    async fn save(&self) {
+        let mut told = false;
+        while let Err(error) = self.claim.save(&self.pod, &self.state) {
+            if !told {
+                tracing::warn!(%error, pod = self.pod.metadata.name, "nothing is done for the Pod until its record can be written");
+                told = true;
+            }
+            tokio::time::sleep(SAVE_AGAIN).await;
         }
     }
 }

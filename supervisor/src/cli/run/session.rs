@@ -14,6 +14,7 @@ use carob_core::state::PodState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::bundle::Passthrough;
 use super::human::Human;
@@ -26,6 +27,9 @@ use crate::engine::Engine;
 use crate::executor::{Executor, Source};
 use crate::record::Claim;
 use crate::watch::{Update, Watch};
+
+/// When nothing has happened for so long, the Pods are taken to have settled.
+const REST: Duration = Duration::from_secs(2);
 
 /// Who is told what happens.
 pub enum View {
@@ -116,6 +120,11 @@ impl Session {
             }
         };
         let (sender, updates) = mpsc::unbounded_channel();
+        if pods.iter().any(|(pod, _)| !pod.spec.host_network) {
+            let network = engine.network.clone();
+            // Beside the first sandbox; what fails here fails again, with a Pod to tell of it.
+            tokio::task::spawn_local(async move { network.prepare().await });
+        }
         let mut session = Self {
             engine,
             inboxes: Vec::new(),
@@ -164,13 +173,17 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(deadline);
+        let rest = tokio::time::sleep(REST);
+        tokio::pin!(deadline, rest);
         let mut outcomes: Vec<Option<Outcome>> = self.inboxes.iter().map(|_| None).collect();
         let (mut timed_out, mut stopped_by) = (false, None);
         while !self.actors.is_empty() {
             tokio::select! {
                 biased;
-                Some((pod, update)) = self.updates.recv() => self.view.update(pod, update),
+                Some((pod, update)) = self.updates.recv() => {
+                    self.view.update(pod, update);
+                    rest.as_mut().reset(Instant::now() + REST);
+                }
                 () = self.view.wake() => {}
                 Some(ended) = self.actors.join_next() => {
                     let (pod, outcome) = ended?;
@@ -178,6 +191,11 @@ impl Session {
                 }
                 _ = interrupt.recv() => self.stop(&mut stopped_by, SignalKind::interrupt()),
                 _ = terminate.recv() => self.stop(&mut stopped_by, SignalKind::terminate()),
+                () = &mut rest, if !rest.is_elapsed() => {
+                    if let Err(error) = carob_rest::give_back() {
+                        tracing::debug!(%error, "memory is kept");
+                    }
+                }
                 () = &mut deadline, if !timed_out => {
                     timed_out = true;
                     self.delete(None);
