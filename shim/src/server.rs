@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use containerd_shim_protos::shim_async::create_task;
+use tokio::time::Instant;
 use ttrpc::asynchronous::Server;
 use ttrpc::asynchronous::transport::Listener;
 
@@ -18,6 +19,9 @@ use crate::reap::{Notice, Signals};
 use crate::service::Service;
 use crate::task::Shim;
 
+/// A worker's end is the last that is heard of a create or exec: when nothing has come for so long, the
+/// containers run by themselves.
+const REST: Duration = Duration::from_secs(2);
 /// How long the last events may take to be delivered after Shutdown.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// How long the last answers may take to be sent.
@@ -99,15 +103,25 @@ async fn run(args: &Args, listener: UnixListener, address: &Address) -> Result<(
         .register_service(create_task(Arc::new(Service::new(shim.clone()))));
     server.start().await?;
     tracing::info!("serving on {}", address.url());
+    let rest = tokio::time::sleep(REST);
+    tokio::pin!(rest);
     loop {
         tokio::select! {
             notice = signals.next() => match notice? {
-                Notice::Child => shim.children().reap(),
+                Notice::Child => {
+                    shim.children().reap();
+                    rest.as_mut().reset(Instant::now() + REST);
+                }
                 Notice::End => {
                     tracing::info!("ended by a signal");
                     break;
                 }
             },
+            () = &mut rest, if !rest.is_elapsed() => {
+                if let Err(error) = carob_rest::give_back() {
+                    tracing::debug!("memory is kept: {error}");
+                }
+            }
             () = shim.ended() => break,
         }
     }
