@@ -15,8 +15,8 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// tmpfs at `/sys/fs/cgroup`: libcontainer takes that for a v1 machine without any controller. The
 /// spec given to it must then have no `linux.resources` and no mount of type `cgroup`.
 ///
-/// Only for a single-threaded process that has unshared its mount namespace: the whole namespace is
-/// made a slave of the machine's, so nothing of this is seen elsewhere.
+/// Only for a single-threaded process that has unshared its mount namespace. Nothing of this is seen
+/// in other namespaces, and how all other mounts propagate stays as it is.
 ///
 /// # Errors
 /// [`CgroupError::Io`]; with `EPERM` also when the mount namespace is still the parent process's.
@@ -33,18 +33,11 @@ pub fn hide() -> Result<(), CgroupError> {
             refused,
         ));
     }
-    // Without this the detaching would spread to every peer of these mounts.
-    mount(
-        c"none",
-        Path::new("/"),
-        c"",
-        libc::MS_REC | libc::MS_SLAVE,
-        c"",
-    )?;
-
     let root = Path::new(ROOT);
+    // To be found as long as they can be seen.
+    let hierarchies = Hierarchies::of_machine()?;
     let whole = detach(root)?;
-    for hierarchy in &Hierarchies::of_machine()?.all {
+    for hierarchy in &hierarchies.all {
         if !whole || !hierarchy.mount_point.starts_with(root) {
             detach(&hierarchy.mount_point)?;
         }
@@ -55,16 +48,34 @@ pub fn hide() -> Result<(), CgroupError> {
 
 /// Detaches a mount and all on it. `false` when the path is no mount point.
 fn detach(path: &Path) -> Result<bool, CgroupError> {
+    let not_there =
+        |error: &CgroupError| matches!(error.errno(), Some(libc::EINVAL | libc::ENOENT));
+    // The detaching would spread to every peer of what is detached, and to every peer of the mount
+    // that it is mounted on: the nearest mount point above.
+    match slave(path, libc::MS_REC) {
+        Err(error) if not_there(&error) => return Ok(false),
+        result => result?,
+    }
+    for above in path.ancestors().skip(1) {
+        match slave(above, 0) {
+            Err(error) if not_there(&error) => {}
+            result => {
+                result?;
+                break;
+            }
+        }
+    }
     let target = c_path(path)?;
     // SAFETY: the path is NUL-terminated and lives through the call.
     if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } == 0 {
         return Ok(true);
     }
-    let cause = io::Error::last_os_error();
-    match cause.raw_os_error() {
-        Some(libc::EINVAL | libc::ENOENT) => Ok(false),
-        _ => Err(CgroupError::io("detach", path, cause)),
-    }
+    Err(CgroupError::io("detach", path, io::Error::last_os_error()))
+}
+
+/// Ends the propagation of a mount to others.
+fn slave(path: &Path, recursive: libc::c_ulong) -> Result<(), CgroupError> {
+    mount(c"none", path, c"", libc::MS_SLAVE | recursive, c"")
 }
 
 fn mount(

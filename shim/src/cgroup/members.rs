@@ -93,6 +93,7 @@ pub fn kill(cgroup: &Cgroup, signal: i32) -> Result<(), CgroupError> {
 
 /// SIGKILL to every process, those forked meanwhile included.
 fn kill_all(cgroup: &Cgroup) -> Result<(), CgroupError> {
+    let mut known = BTreeSet::new();
     if let Some(dir) = cgroup.unified().filter(|dir| dir.has("cgroup.kill")) {
         match dir.write("cgroup.kill", "1") {
             Err(CgroupError::Io { cause, .. }) if dir::gone(&cause) => {}
@@ -101,11 +102,13 @@ fn kill_all(cgroup: &Cgroup) -> Result<(), CgroupError> {
         if cgroup.dirs.len() == 1 {
             return Ok(());
         }
+        known.extend(pids_in(dir)?);
     }
-    // v1, and v2 before Linux 5.14: nobody can fork while frozen, and SIGKILL waits for the thaw.
-    if pids(cgroup)?.is_empty() {
+    // v2 before Linux 5.14, v1, and what on a hybrid machine was moved out of the unified hierarchy.
+    if pids(cgroup)?.iter().all(|pid| known.contains(pid)) {
         return Ok(());
     }
+    // Nobody can fork while frozen, and SIGKILL waits for the thaw.
     let frozen = freeze(cgroup);
     let killed = pids(cgroup).and_then(|pids| signal_each(&pids, libc::SIGKILL));
     let thawed = if frozen.is_ok() { thaw(cgroup) } else { Ok(()) };

@@ -16,8 +16,6 @@ mod mount;
 mod oom;
 mod path;
 mod remove;
-#[cfg(test)]
-mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;

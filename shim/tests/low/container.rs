@@ -100,10 +100,19 @@ impl Container {
     }
 
     pub fn start(process: &Process, resources: Option<&LinuxResources>) -> Self {
+        let setup = ProcessSetup::from_spec(process, None).unwrap();
+        Self::launched(&setup, resources, 0)
+    }
+
+    /// One with a user namespace of its own, in which root is our root.
+    pub fn start_in_user_namespace(setup: &ProcessSetup) -> Self {
+        Self::launched(setup, None, libc::CLONE_NEWUSER)
+    }
+
+    fn launched(setup: &ProcessSetup, resources: Option<&LinuxResources>, flags: i32) -> Self {
         let root = root();
         let group = Group::made(resources);
-        let setup = ProcessSetup::from_spec(process, None).unwrap();
-        let pid = launch(&group.0, root.path(), &setup, None);
+        let pid = launch(&group.0, root.path(), setup, None, flags);
         // SAFETY: plain numbers; the result is a descriptor of ours.
         let pidfd = unsafe {
             let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
@@ -111,10 +120,8 @@ impl Container {
         };
         // It has left our root when it sleeps.
         until(|| {
-            fs::read_to_string(format!("/proc/{pid}/comm"))
-                .unwrap()
-                .trim()
-                == "sleep"
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+            comm.unwrap().trim() == "sleep"
         });
         Self {
             group,
@@ -174,7 +181,7 @@ impl Drop for Container {
 pub fn run(root: &Path, setup: &ProcessSetup) -> (String, Option<i32>) {
     let group = Group::made(None);
     let (mut read, write) = pipe();
-    let pid = launch(&group.0, root, setup, Some(&write));
+    let pid = launch(&group.0, root, setup, Some(&write), 0);
     drop(write);
     let mut text = String::new();
     read.read_to_string(&mut text).unwrap();
@@ -182,8 +189,16 @@ pub fn run(root: &Path, setup: &ProcessSetup) -> (String, Option<i32>) {
 }
 
 /// Clones init into new namespaces. Its standard output and, when it fails, the reason go to `out`.
-fn launch(cgroup: &Cgroup, root: &Path, setup: &ProcessSetup, out: Option<&OwnedFd>) -> i32 {
-    let flags = libc::CLONE_NEWPID
+fn launch(
+    cgroup: &Cgroup,
+    root: &Path,
+    setup: &ProcessSetup,
+    out: Option<&OwnedFd>,
+    more: i32,
+) -> i32 {
+    let (mut mapped, map) = pipe();
+    let flags = more
+        | libc::CLONE_NEWPID
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWIPC
@@ -196,6 +211,9 @@ fn launch(cgroup: &Cgroup, root: &Path, setup: &ProcessSetup, out: Option<&Owned
                 // SAFETY: plain numbers.
                 unsafe { libc::dup2(out.as_raw_fd(), 1) };
             }
+            drop(map);
+            // Until the other end closes.
+            assert_eq!(mapped.read(&mut [0]).unwrap(), 0);
             setup.before_namespaces().unwrap();
             cgroup.join(0).unwrap();
             // SAFETY: plain numbers.
@@ -206,7 +224,15 @@ fn launch(cgroup: &Cgroup, root: &Path, setup: &ProcessSetup, out: Option<&Owned
             // SAFETY: ends the child.
             unsafe { libc::_exit(127) }
         }
-        pid => i32::try_from(pid).unwrap(),
+        pid => {
+            if more & libc::CLONE_NEWUSER != 0 {
+                for file in ["uid_map", "gid_map"] {
+                    fs::write(format!("/proc/{pid}/{file}"), "0 0 65536").unwrap();
+                }
+            }
+            drop(map);
+            i32::try_from(pid).unwrap()
+        }
     }
 }
 

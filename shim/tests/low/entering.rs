@@ -27,6 +27,8 @@ pub const TESTS: &[Test] = &[
         exec_leaves_nothing_open_and_no_zombie,
     ),
     ("exec_failures_are_told", exec_failures_are_told),
+    ("exec_has_what_init_has", exec_has_what_init_has),
+    ("exec_enters_a_user_namespace", exec_enters_a_user_namespace),
     (
         "exec_in_a_stopped_container_says_so",
         exec_in_a_stopped_container_says_so,
@@ -157,6 +159,57 @@ fn exec_failures_are_told() {
     let missing = setup(&["true"], r#"{"cwd": "/etc/passwd"}"#);
     let error = container.run(&missing).unwrap_err().to_string();
     assert!(error.contains("chdir to cwd (\"/etc/passwd\")") && error.contains("not a directory"));
+}
+
+fn exec_has_what_init_has() {
+    let init = process(
+        &["sleep", "600"],
+        r#"{"oomScoreAdj": 222, "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 55, "hard": 66}],
+            "execCPUAffinity": {"initial": "0", "final": "0"}}"#,
+    );
+    let container = Container::start(&init, None);
+    let command =
+        "ulimit -n; cat /proc/self/oom_score_adj; grep Cpus_allowed_list /proc/self/status";
+    let shown = |extra: &str| {
+        let exec = process(&["sh", "-c", command], extra);
+        container
+            .run(&ProcessSetup::for_exec(&exec, &init, None).unwrap())
+            .unwrap()
+            .0
+    };
+    assert_eq!(shown("{}"), "55\n222\nCpus_allowed_list:\t0\n");
+    let own =
+        r#"{"oomScoreAdj": 333, "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 7, "hard": 8}]}"#;
+    assert!(shown(own).starts_with("7\n333\n"));
+    // What init's working directory is made for, exec's is not.
+    let missing = process(&["true"], r#"{"cwd": "/missing"}"#);
+    let error = container
+        .run(&ProcessSetup::for_exec(&missing, &init, None).unwrap())
+        .unwrap_err();
+    assert!(
+        error.to_string().ends_with("no such file or directory"),
+        "{error}"
+    );
+}
+
+fn exec_enters_a_user_namespace() {
+    let setup = setup(&["sleep", "600"], "{}");
+    let container = Container::start_in_user_namespace(&setup);
+    let caps = r#"{"capabilities": {"bounding": ["CAP_SYS_ADMIN"], "permitted": ["CAP_SYS_ADMIN"],
+        "effective": ["CAP_SYS_ADMIN"]}, "user": {"uid": 0, "gid": 0, "additionalGids": [7]}}"#;
+    let command =
+        "busybox readlink /proc/self/ns/user; id -u; grep -E 'CapEff|Groups' /proc/self/status";
+    let inside = fs::read_link(format!("/proc/{}/ns/user", container.pid)).unwrap();
+    let wanted = format!(
+        "{}\n0\nGroups:\t7\nCapEff:\t0000000000200000\n",
+        inside.display()
+    );
+    assert_eq!(
+        container
+            .shell(command, caps)
+            .replace("Groups:\t7 \n", "Groups:\t7\n"),
+        wanted
+    );
 }
 
 fn exec_in_a_stopped_container_says_so() {

@@ -19,6 +19,10 @@ use crate::container::{Group, process, root, wait};
 
 pub const TESTS: &[Test] = &[
     (
+        "hiding_changes_no_other_namespace",
+        changes_no_other_namespace,
+    ),
+    (
         "hiding_needs_a_mount_namespace_of_its_own",
         needs_a_mount_namespace,
     ),
@@ -32,6 +36,37 @@ pub const TESTS: &[Test] = &[
 fn needs_a_mount_namespace() {
     let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
     hide().unwrap_err();
+    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+}
+
+fn changes_no_other_namespace() {
+    // SAFETY: plain numbers; this process has one thread.
+    unsafe {
+        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
+        // The worst case: everything propagates everywhere.
+        let flags = libc::MS_REC | libc::MS_SHARED;
+        let none = std::ptr::null();
+        assert_eq!(
+            libc::mount(none, c"/".as_ptr(), none, flags, none.cast()),
+            0
+        );
+    }
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    // SAFETY: as above.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: plain numbers.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
+        hide().unwrap();
+        let shown = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!shown.contains(" - cgroup"), "{shown}");
+        // What a container shares with the machine stays shared.
+        let root = shown.lines().find(|line| line.contains(" / / ")).unwrap();
+        assert!(root.contains(" shared:"), "{root}");
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(0) };
+    }
+    assert_eq!(wait(child), Some(0));
     assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
 }
 

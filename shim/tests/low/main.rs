@@ -10,6 +10,7 @@ mod cgroups;
 mod container;
 mod entering;
 mod hiding;
+mod limits;
 mod starting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,10 +23,11 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     // What cargo or a user may pass to a test harness is not all for us.
     let filter = args.find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let lists: [&[Test]; 4] = [
+    let lists: [&[Test]; 5] = [
         starting::TESTS,
         entering::TESTS,
         cgroups::TESTS,
+        limits::TESTS,
         hiding::TESTS,
     ];
     let mut failed = 0;

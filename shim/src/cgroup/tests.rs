@@ -1,1 +1,0 @@
-//! Cgroups made, limited, used and removed for real.
