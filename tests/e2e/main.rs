@@ -6,8 +6,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod ends;
+mod env;
 mod examples;
 mod json;
+mod privileges;
+mod resources;
 mod restart;
 mod run;
+mod shared;
 mod side_by_side;
+mod users;
+mod volumes;
