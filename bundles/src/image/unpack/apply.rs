@@ -48,6 +48,11 @@ impl Applier {
         })
     }
 
+    /// Directories made so far that are no entries.
+    pub(super) fn made(&self) -> u64 {
+        self.tree.made
+    }
+
     /// Makes one entry, reading its data from `reader`.
     pub(super) fn entry(
         &mut self,

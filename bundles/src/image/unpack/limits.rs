@@ -11,7 +11,7 @@ use crate::image::digest::Hasher;
 /// inode table or memory.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Entries in the archive.
+    /// Entries in the archive, and directories that it has no entries for.
     pub entries: u64,
     /// Bytes of the unpacked archive, holes of sparse files included.
     pub bytes: u64,
@@ -37,7 +37,12 @@ pub(super) struct Metered<'a, R> {
     limit: u64,
     cancel: &'a Cancel,
     progress: &'a mut dyn FnMut(u64),
+    /// When to tell of progress next.
+    tell_at: u64,
 }
+
+/// Bytes between two reports of progress.
+const STEP: u64 = 1 << 20;
 
 /// Says from another thread that the result is no longer wanted.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +75,7 @@ impl<'a, R: Read> Metered<'a, R> {
             limit,
             cancel,
             progress,
+            tell_at: 0,
         }
     }
 }
@@ -88,7 +94,10 @@ impl<R: Read> Read for Metered<'_, R> {
                 unit: "bytes when unpacked",
             }));
         }
-        (self.progress)(self.count);
+        if self.count >= self.tell_at || count == 0 {
+            (self.progress)(self.count);
+            self.tell_at = self.count + STEP;
+        }
         Ok(count)
     }
 }

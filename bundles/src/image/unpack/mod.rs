@@ -16,7 +16,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use compression::Decompressed;
@@ -29,6 +29,8 @@ use self::apply::Applier;
 use self::limits::Metered;
 use self::reader::damaged;
 use super::digest::Digest;
+
+const BUFFER: usize = 64 << 10;
 
 /// A layer as it was unpacked.
 #[derive(Debug)]
@@ -60,13 +62,15 @@ pub(crate) fn unpack(
 ) -> Result<Unpacked, LayerError> {
     let decompressed = Decompressed::new(archive).map_err(damaged)?;
     let metered = Metered::new(decompressed, limits.bytes, cancel, progress);
-    let mut reader = TarReader::new(metered);
+    // Headers are read in blocks of 512 bytes.
+    let mut reader = TarReader::new(BufReader::with_capacity(BUFFER, metered));
     let mut applier = Applier::new(root)?;
     let mut entries = 0;
     let mut logical = 0u64;
     while let Some(mut entry) = reader.next()? {
         entries += 1;
-        if entries > limits.entries {
+        // An entry of a deep path makes a thousand directories.
+        if entries + applier.made() > limits.entries {
             return Err(LayerError::Quota {
                 limit: limits.entries,
                 unit: "entries",
@@ -86,6 +90,7 @@ pub(crate) fn unpack(
     // The digest covers what follows the archive's end too.
     let mut rest = reader.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(damaged)?;
+    let rest = rest.into_inner();
     Ok(Unpacked {
         bytes: rest.count,
         diff_id: rest.hasher.finish(),

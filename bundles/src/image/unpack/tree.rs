@@ -37,6 +37,8 @@ pub(super) struct Tree {
     /// What entries of this layer have deleted or replaced: a directory made there later must not show
     /// what lower layers have at its place.
     pub hidden: BTreeSet<PathBuf>,
+    /// How many directories were made that have no entry of their own.
+    pub made: u64,
 }
 
 const LEADS_OUT: &str = "its path goes through a symbolic link that leads out of the layer";
@@ -65,6 +67,7 @@ impl Tree {
             last: None,
             implicit: BTreeSet::new(),
             hidden: BTreeSet::new(),
+            made: 0,
         })
     }
 
@@ -107,6 +110,7 @@ impl Tree {
             Err(error) => return Err(failed(error)),
         }
         mkdirat(&parent.fd, name, Mode::S_IRWXU).map_err(failed)?;
+        self.made += 1;
         // Not left to mkdir: the umask of whoever runs this must not matter.
         let mode = Mode::from_bits_truncate(0o755);
         fchmodat(&parent.fd, name, mode, FchmodatFlags::FollowSymlink).map_err(failed)?;

@@ -112,6 +112,9 @@ fn b42_bombs_stop_at_the_quota() {
             .fold(Archive::new(), |a, n| a.file(&n.to_string(), b""))
             .finish(),
     );
+    // Few entries, but many directories.
+    let deep = (0..4).fold(Archive::new(), |a, n| a.file(&format!("{n}/a/b/c/d"), b""));
+    quota(&deep.finish());
     // A name of 2 MiB, an entry that claims more than there is, what follows the archive's end.
     quota(
         &Archive::new()

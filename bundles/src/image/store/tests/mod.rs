@@ -1,4 +1,6 @@
-//! Names, removal, pins, several users of one store, and what a crash leaves.
+//! Names, removal, pins, and several users of one store.
+
+mod crash;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -242,31 +244,6 @@ fn layers_of_a_pull_under_way_stay() {
     .unwrap();
     assert_eq!(ground.store.prune().unwrap().layers, 1);
     assert_eq!(ground.count("leases"), 0);
-}
-
-#[test]
-fn a_crash_leaves_nothing_that_is_seen() {
-    let ground = Ground::new();
-    let kept = ground.image("kept", &["x"]);
-    let (in_use, _lock) = ground.store.temporary().unwrap();
-    fs::create_dir_all(ground.store.path("tmp/layer-dead/fs")).unwrap();
-    fs::write(ground.store.path("tmp/layer-dead/fs/file"), "half").unwrap();
-    fs::write(ground.store.path("partial").join(kept.id.hex()), "half").unwrap();
-    fs::write(ground.store.path(".new-dead"), "half").unwrap();
-    let again = Store::open(&ground.top.path().join("root")).unwrap();
-    assert_eq!(again.list().unwrap(), std::slice::from_ref(&kept));
-    assert!(in_use.path().exists() && !again.path("tmp/layer-dead").exists());
-    assert_eq!(
-        again.prune().unwrap(),
-        Pruned {
-            partial_blobs: 1,
-            layers: 0
-        }
-    );
-    // A layer that vanished makes the image absent, and the next import mends it.
-    fs::remove_dir_all(kept.layers[0].parent().unwrap()).unwrap();
-    assert_eq!(again.get(&"kept".parse().unwrap()).unwrap(), None);
-    assert_eq!(ground.image("kept", &["x"]).layers, kept.layers);
 }
 
 #[test]
