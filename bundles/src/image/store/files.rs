@@ -31,17 +31,31 @@ pub(super) fn temporary_dir(parent: &Path, prefix: &str) -> Result<TempDir> {
         .at("create a directory in", parent)
 }
 
-/// Writes a file by way of a temporary one beside it (mode 0600, from `tempfile`).
+/// Writes a file (0600) by way of a temporary one beside it.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
+    replace(path, content, true)
+}
+
+/// The same for what means nothing after a power cut, without waiting for the disk.
+pub(super) fn write_volatile_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(value)
+        .map_err(io::Error::other)
+        .at("write", path)?;
+    replace(path, &text, false)
+}
+
+fn replace(path: &Path, content: &[u8], durable: bool) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let work = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".new-")
             .tempfile_in(parent)?;
         file.write_all(content)?;
-        file.as_file().sync_all()?;
+        if durable {
+            file.as_file().sync_all()?;
+        }
         file.persist(path).map_err(|error| error.error)?;
-        sync_dir(parent)
+        if durable { sync_dir(parent) } else { Ok(()) }
     };
     work().at("write", path)
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::layers::LayerMeta;
 use super::{Store, files};
@@ -37,7 +38,7 @@ impl Store {
     /// # Errors
     /// Those of [`Store::find`]; [`ImageError::InUse`] when a live Pod uses the image, which then stays as it is.
     pub fn remove(&self, text: &str) -> Result<Removed> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let mut index = self.index()?;
         let (id, key) = self.find_id(text, &index)?;
         let all: Vec<_> = index
@@ -74,7 +75,9 @@ impl Store {
         self.write_index(&index)?;
         if deleted {
             files::remove_file(&self.record_path(&id))?;
-            self.collect()?;
+            let layers = self.collect()?;
+            drop(lock);
+            erase(layers)?;
         }
         Ok(Removed {
             untagged,
@@ -87,7 +90,7 @@ impl Store {
     /// # Errors
     /// [`ImageError::Io`].
     pub fn prune(&self) -> Result<Pruned> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let mut pruned = Pruned::default();
         for name in files::names(&self.path("partial"))? {
             pruned.partial_blobs +=
@@ -96,7 +99,10 @@ impl Store {
         for name in files::names(&self.path("locks"))? {
             self.remove_unlocked(&self.path("locks").join(name))?;
         }
-        pruned.layers = self.collect()?;
+        let layers = self.collect()?;
+        drop(lock);
+        pruned.layers = layers.len();
+        erase(layers)?;
         Ok(pruned)
     }
 
@@ -129,8 +135,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Removes layers and documents that no image has. The store must be locked.
-    fn collect(&self) -> Result<usize> {
+    /// Removes documents that no image has, and puts layers aside that none has. The store must be locked.
+    fn collect(&self) -> Result<Vec<(TempDir, File)>> {
         let (mut layers, mut documents) = (self.leased()?, BTreeSet::new());
         for record in self.records()? {
             layers.extend(record.layers);
@@ -138,7 +144,7 @@ impl Store {
             documents.insert(record.id);
             documents.extend(record.manifest);
         }
-        let mut removed = 0;
+        let mut removed = Vec::new();
         for name in files::names(&self.path("layers"))? {
             let path = self.path("layers").join(&name);
             let meta = files::read_json::<LayerMeta>(&path.join("layer.json"))?;
@@ -146,11 +152,14 @@ impl Store {
                 continue;
             }
             // Out of sight at once: a crash must not leave half a layer under its name.
-            let tmp = self.path("tmp");
-            let aside = files::temporary_dir(&tmp, "removed-")?;
-            fs::rename(&path, aside.path().join("layer")).at("remove", &path)?;
-            aside.close().at("remove", &tmp)?;
-            removed += 1;
+            let aside = self.locked_dir("removed-")?;
+            fs::rename(&path, aside.0.path().join("layer")).at("remove", &path)?;
+            removed.push(aside);
+        }
+        if !removed.is_empty() {
+            // Nothing of them may go before their names have, also after a power cut.
+            let layers = self.path("layers");
+            files::sync_dir(&layers).at("flush", &layers)?;
         }
         for name in files::names(&self.path("blobs/sha256"))? {
             if !documents.iter().any(|digest| digest.hex() == name) {
@@ -159,4 +168,13 @@ impl Store {
         }
         Ok(removed)
     }
+}
+
+/// Takes its time for large layers; nobody needs to wait for that.
+fn erase(layers: Vec<(TempDir, File)>) -> Result<()> {
+    for (layer, _lock) in layers {
+        let path = layer.path().to_owned();
+        layer.close().at("remove", &path)?;
+    }
+    Ok(())
 }

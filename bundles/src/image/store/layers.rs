@@ -156,11 +156,15 @@ impl Store {
         Err(io::Error::from(io::ErrorKind::AlreadyExists)).at("create", &layers)
     }
 
-    /// A directory in `tmp` for this process alone, and the lock that tells other processes that it is in use.
+    /// A directory in `tmp` for this process alone, and the lock that tells other processes so.
     pub(super) fn temporary(&self) -> Result<(TempDir, File)> {
-        let tmp = self.path("tmp");
         let _lock = self.lock()?;
-        let directory = files::temporary_dir(&tmp, "layer-")?;
+        self.locked_dir("layer-")
+    }
+
+    /// The same, with the store locked: else another process could remove it before it is locked itself.
+    pub(super) fn locked_dir(&self, prefix: &str) -> Result<(TempDir, File)> {
+        let directory = files::temporary_dir(&self.path("tmp"), prefix)?;
         let file = File::open(directory.path()).at("open", directory.path())?;
         file.try_lock()
             .map_err(io::Error::from)

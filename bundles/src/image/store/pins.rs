@@ -1,9 +1,9 @@
 //! Who needs what: pins of images that live Pods use, leases on layers of pulls under way.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
@@ -47,12 +47,13 @@ impl Store {
             ));
         }
         let path = self.pin_path(owner);
-        let mut pin = files::read_json(&path)?.unwrap_or_else(|| Pin {
+        let mut pin = read(&path)?.unwrap_or_else(|| Pin {
             owner: owner.clone(),
             images: BTreeSet::new(),
         });
         if pin.images.insert(image.clone()) {
-            files::write_json(&path, &pin)?;
+            // Owners do not survive the machine, so their pins need not either.
+            files::write_volatile_json(&path, &pin)?;
         }
         Ok(())
     }
@@ -77,7 +78,8 @@ impl Store {
         let mut users = Vec::new();
         for name in files::names(&self.path("pins"))? {
             let path = self.path("pins").join(name);
-            let Some(pin) = files::read_json::<Pin>(&path)? else {
+            let Some(pin) = read(&path)? else {
+                files::remove_file(&path)?;
                 continue;
             };
             // An owner whose record cannot be looked at may well be alive.
@@ -125,5 +127,14 @@ impl Store {
             }
         }
         Ok(layers)
+    }
+}
+
+/// A pin. One that is damaged is from before a power cut, and its owner is gone too.
+fn read(path: &Path) -> Result<Option<Pin>> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", path),
     }
 }

@@ -218,6 +218,8 @@ fn images_in_use_stay() {
         1,
         "the pin of an owner that is gone is forgotten"
     );
+    // What a power cut can make of a pin, whose owner it has ended too.
+    fs::write(ground.store.path("pins/0.json"), "").unwrap();
     ground.store.release(&pod).unwrap();
     ground.store.release(&pod).unwrap();
     ground.store.remove("used").unwrap();
