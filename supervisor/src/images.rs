@@ -109,7 +109,7 @@ impl Images {
         };
         self.store.take(&image.id, owner)?;
         Ok(Ready {
-            id: image_id(&image),
+            id: image_id(&image, &reference),
             name: reference.to_string(),
             image,
             pulled,
@@ -180,13 +180,16 @@ impl Received {
     }
 }
 
-/// By digest where the image has one, as containerd and a kubelet show it, else the configuration's digest.
-fn image_id(image: &Image) -> String {
-    image
-        .digests
-        .first()
-        .cloned()
-        .unwrap_or_else(|| image.id.to_string())
+/// By digest where the image has one, that of its own repository first, as containerd and a kubelet show it;
+/// else the digest of its configuration.
+fn image_id(image: &Image, reference: &Reference) -> String {
+    let own = format!("{}@", reference.name());
+    let digests = &image.digests;
+    let shown = digests
+        .iter()
+        .find(|digest| digest.starts_with(&own))
+        .or(digests.first());
+    shown.cloned().unwrap_or_else(|| image.id.to_string())
 }
 
 fn millis(since: Instant) -> u64 {
