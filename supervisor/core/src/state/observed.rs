@@ -17,7 +17,7 @@ pub struct Observed {
     pub runtime: String,
     /// The sandbox that exists, is being made, or has to be removed.
     pub sandbox: Option<SandboxRecord>,
-    /// Addresses of the last sandbox that had some.
+    /// Addresses of the last sandbox; the machine's with `hostNetwork`.
     pub pod_ips: Vec<IpAddr>,
     /// Every container of the Pod, by name.
     pub containers: BTreeMap<String, ContainerRecord>,

@@ -139,11 +139,6 @@ pub(crate) fn generate(
         now,
     );
     container_statuses.sort_by(|a, b| a.name.cmp(&b.name));
-    let pod_ips = if pod.spec.host_network && observed.ready_sandbox().is_some() {
-        &observed.host_ips
-    } else {
-        &observed.pod_ips
-    };
     let late = memory
         .stop
         .is_some_and(|s| s.cause == StopCause::DeadlineExceeded);
@@ -155,8 +150,8 @@ pub(crate) fn generate(
         reason: late.then(|| "DeadlineExceeded".to_owned()),
         host_ip: observed.host_ips.first().copied(),
         host_ips: list(&observed.host_ips),
-        pod_ip: pod_ips.first().copied(),
-        pod_ips: list(pod_ips),
+        pod_ip: observed.pod_ips.first().copied(),
+        pod_ips: list(&observed.pod_ips),
         start_time: Time(memory.start_time),
         init_container_statuses,
         container_statuses,

@@ -131,3 +131,20 @@ fn f20_a_removal_that_fails_is_tried_until_it_works() {
     bench.answer();
     assert_eq!(bench.done(), Some(Outcome::Deleted));
 }
+
+#[test]
+fn host_network_shows_the_addresses_of_the_machine() {
+    let mut pod = pod(Never, &[], &["job"]);
+    pod.spec.host_network = true;
+    let mut bench = Bench::new(pod);
+    bench.event(Event::Node {
+        host_ips: vec!["192.0.2.1".parse().unwrap()],
+        runtime: "carob".to_owned(),
+    });
+    assert_eq!(bench.status().pod_ip, None);
+    bench.answer();
+    assert_eq!(bench.status().pod_ip, bench.status().host_ip);
+    bench.exit("job", 0);
+    bench.answer();
+    assert_eq!(bench.status().pod_ip, bench.status().host_ip);
+}

@@ -245,6 +245,9 @@ impl Life<'_> {
         if !decision.actions.is_empty() || decision.wake_at.is_some() || before != self.state {
             return Err("a step at rest is not idle".to_owned());
         }
+        if self.scenario.pod.spec.active_deadline_seconds.is_some() {
+            return Err("rests, though it has a deadline".to_owned());
+        }
         let hopeless = |name: &str| {
             let memory = &self.state.memory.containers[name];
             memory.retry_at == Some(Mono::NEVER)

@@ -2,6 +2,35 @@
 //!
 //! `cargo test -p carob-core --test simulation` lives 100,000 of them. `LIVES=1000000` lives more,
 //! `SEED=17` lives one again, makes it smaller if it fails, and prints what happened.
+//!
+//! What befalls them (`scenario`, `world`, `calls`): deletions with any grace, at any time and several;
+//! calls that are slow, fail, or leave half of what they make; exits, also before the start is known; OOM;
+//! pause programs and shims that die; news that comes late, twice, or after its container is gone; the
+//! wall clock set; the supervisor killed at any time and on either side of writing a decision down.
+//!
+//! What must hold (`check`), and which deliberate mistakes in the engine broke it when tried by hand:
+//!
+//! | invariant | mistake that it caught |
+//! |---|---|
+//! | one live sandbox | a failed sandbox is not removed before the next |
+//! | one live instance of a container, each with its own number | numbers of unstarted instances used again |
+//! | one action in flight per target | `act` ignores what is in flight |
+//! | init containers first, in order, in each sandbox | a failed one counts as done; one of the last sandbox does |
+//! | starts in the manifest's order | `turn` ignored |
+//! | restart policy | `OnFailure` restarts after 0; `Never` after 1; a new sandbox with `Never` |
+//! | crash back-off | not awaited; not doubled; reset after 5 minutes |
+//! | images, creation, sandboxes not tried again too soon | each delay set to 0 |
+//! | no signal without a reason | one ended container ends the Pod |
+//! | no SIGKILL before the grace ends and 2 s after the stop signal | grace ignored; 2 s dropped; always forced |
+//! | SIGKILL no later than asked for | a longer grace wins |
+//! | sidecars stopped last, in reverse order | all at once |
+//! | nothing built in a deleted or terminal Pod | deletion unheard while the sandbox is replaced |
+//! | removal from the inside out | sandbox removed first; unstarted containers forgotten; stale exits folded |
+//! | a terminal phase is final | phase found anew each time |
+//! | restart counts never fall; one state each; ready means running | sidecars left out of `Ready` |
+//! | sleeps no longer than any back-off, does not spin | |
+//! | comes to rest with all that should run, or done with nothing left | no wake-up for a back-off; actions in flight survive a crash; failed signals or those of before a crash not sent again; deadline ignored |
+//! | what is written is what is read | |
 
 #[path = "../kit/mod.rs"]
 mod kit;

@@ -25,9 +25,12 @@ impl Fold<'_> {
                 sandbox.pid = Some(pid);
                 if sandbox.stage == SandboxStage::Creating {
                     sandbox.stage = SandboxStage::Ready;
-                    if !ips.is_empty() {
-                        self.state.observed.pod_ips = ips;
-                    }
+                    let observed = &mut self.state.observed;
+                    observed.pod_ips = if self.pod.spec.host_network {
+                        observed.host_ips.clone()
+                    } else {
+                        ips
+                    };
                 }
             }
             Event::SandboxFailed { attempt, message } => {
