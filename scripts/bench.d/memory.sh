@@ -12,11 +12,11 @@ pss() {
     done
     echo $total
 }
-# settled COMMAND...: its figure once it no longer moves by more than 1 % within half a second.
+# settled COMMAND...: its figure once it no longer moves by more than 1 % within three seconds: at rest.
 settled() {
     local before now
     before=$("$@")
-    while sleep 0.5; do
+    while sleep 3; do
         now=$("$@")
         if ((now > 0 && (now - before) * 100 <= now && (before - now) * 100 <= now)); then break; fi
         before=$now
