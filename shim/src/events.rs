@@ -135,6 +135,14 @@ impl Publisher {
         shared.queued.notify_one();
     }
 
+    /// Forgets what is not delivered yet.
+    pub fn give_up(&self) {
+        if let Some(shared) = &self.shared {
+            shared.queue().clear();
+            shared.empty.notify_waiters();
+        }
+    }
+
     /// Waits until everything is delivered, or `limit` has passed.
     pub async fn flush(&self, limit: Duration) {
         let Some(shared) = &self.shared else { return };

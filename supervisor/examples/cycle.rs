@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
         println!("{:.3}", began.elapsed().as_secs_f64() * 1e3);
         stdout().flush()?;
     }
-    shim.shutdown("bench").await?;
+    shim.shutdown("bench", false).await?;
     backend.close().await;
     Ok(())
 }

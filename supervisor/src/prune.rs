@@ -87,7 +87,7 @@ async fn prune_pod(
     }
     if let Some(shim) = &shim {
         // Without containers it ends by itself; one that has gone already is as good.
-        let _ = shim.shutdown("").await;
+        let _ = shim.shutdown("", true).await;
     }
     let cgroup = dirs.pod_cgroup(&known.uid);
     cgroup::kill_all(&cgroup).context("cannot kill what runs in its cgroup")?;

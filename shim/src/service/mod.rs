@@ -234,8 +234,8 @@ impl Task for Service {
         })
     }
 
-    async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> ttrpc::Result<Empty> {
-        self.shim.shutdown();
+    async fn shutdown(&self, _: &TtrpcContext, request: ShutdownRequest) -> ttrpc::Result<Empty> {
+        self.shim.shutdown(request.now);
         Ok(Empty::new())
     }
 }

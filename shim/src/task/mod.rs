@@ -137,9 +137,13 @@ impl Shim {
         Ok(pids.into_iter().map(|pid| (pid, exec(pid))).collect())
     }
 
-    /// Asks the shim to end, which it does once it has no container.
-    pub fn shutdown(&self) {
+    /// Asks the shim to end, which it does once it has no container. `now` also gives up events that nobody
+    /// has taken yet.
+    pub fn shutdown(&self, now: bool) {
         if self.containers().is_empty() {
+            if now {
+                self.publisher.give_up();
+            }
             self.shutdown.notify_one();
         }
     }

@@ -247,7 +247,7 @@ async fn stop(shim: &Shim, id: &str) -> Result<(), TaskError> {
         Err(TaskError::Gone(_)) => return Ok(()),
         Err(refused) => return Err(refused),
     }
-    match shim.shutdown(id).await {
+    match shim.shutdown(id, false).await {
         // It may be gone before it has answered.
         Ok(()) | Err(TaskError::Gone(_)) => Ok(()),
         Err(refused) => Err(refused),

@@ -210,13 +210,14 @@ impl Shim {
         Ok(())
     }
 
-    /// Ends the shim when it serves no container any more.
+    /// Ends the shim when it serves no container any more; `now` without waiting for events to be taken.
     ///
     /// # Errors
     /// [`TaskError::Gone`] when it went before it could answer, which is what was wanted.
-    pub async fn shutdown(&self, id: &str) -> Result<(), TaskError> {
+    pub async fn shutdown(&self, id: &str, now: bool) -> Result<(), TaskError> {
         let request = api::ShutdownRequest {
             id: id.to_owned(),
+            now,
             ..Default::default()
         };
         self.client
