@@ -217,6 +217,16 @@ fn processes_are_listed_and_signalled_together() {
         .pids(context(), &request)
         .expect("listed")
         .processes;
+    use containerd_shim_protos::protobuf::Message;
+    use containerd_shim_protos::shim::oci::ProcessDetails;
+    for process in &listed {
+        let details = process
+            .info
+            .as_ref()
+            .map(|any| ProcessDetails::parse_from_bytes(&any.value));
+        let exec_id = details.map(|details| details.expect("decodes").exec_id);
+        assert_eq!(exec_id.as_deref(), (process.pid == exec).then_some("e1"));
+    }
     let mut pids: Vec<u32> = listed.iter().map(|process| process.pid).collect();
     pids.sort_unstable();
     let mut wanted = [init, exec];

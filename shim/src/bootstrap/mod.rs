@@ -12,6 +12,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::sentence::sentence;
+use crate::worker::hooks;
 
 pub use address::{Address, AddressError, DIRECTORY};
 pub use args::{Action, Args, ArgsError};
@@ -21,7 +22,13 @@ pub const NAME: &str = "containerd-shim-carob-v1";
 
 /// Runs the action that the command line asks for.
 pub fn main() -> ExitCode {
-    let args = match Args::parse(std::env::args().skip(1)) {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((action, args)) = args.split_first()
+        && action == hooks::ACTION
+    {
+        return fail(&hooks::become_hook(args));
+    }
+    let args = match Args::parse(args) {
         Ok(args) => args,
         Err(error) => return fail(&error),
     };

@@ -1,6 +1,9 @@
 //! Between the shim's own types and containerd's messages.
 
 use containerd_shim_protos::api::{ProcessInfo, Status};
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::{Message, MessageField, MessageFull};
+use containerd_shim_protos::shim::oci::ProcessDetails;
 use ttrpc::Code;
 
 use crate::task::{Error, Kind, Phase};
@@ -31,11 +34,23 @@ pub fn to_status(phase: Phase) -> Status {
     }
 }
 
-/// A process for the list of all.
+/// A process for the list of all. An exec is marked as such in the way of containerd's runc shim.
 pub fn process(pid: i32, exec_id: Option<String>) -> ProcessInfo {
-    let _ = exec_id;
-    ProcessInfo {
+    let mut info = ProcessInfo {
         pid: pid as u32,
         ..ProcessInfo::default()
+    };
+    let details = exec_id.map(|exec_id| ProcessDetails {
+        exec_id,
+        ..ProcessDetails::default()
+    });
+    // Encoding a short string into memory doesn't fail.
+    if let Some(value) = details.and_then(|details| details.write_to_bytes().ok()) {
+        info.info = MessageField::some(Any {
+            type_url: ProcessDetails::descriptor().full_name().to_owned(),
+            value,
+            ..Any::default()
+        });
     }
+    info
 }

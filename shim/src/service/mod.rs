@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use containerd_shim_protos::api::*;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::{EnumOrUnknown, MessageField};
 use containerd_shim_protos::shim_async::Task;
 use ttrpc::asynchronous::TtrpcContext;
@@ -201,6 +202,19 @@ impl Task for Service {
             .update(&request.id, &resources.value)
             .map_err(status)?;
         Ok(Empty::new())
+    }
+
+    async fn stats(&self, _: &TtrpcContext, request: StatsRequest) -> ttrpc::Result<StatsResponse> {
+        let (type_url, value) = self.shim.stats(&request.id).map_err(status)?;
+        let stats = Any {
+            type_url: type_url.to_owned(),
+            value,
+            ..Any::default()
+        };
+        Ok(StatsResponse {
+            stats: MessageField::some(stats),
+            ..StatsResponse::default()
+        })
     }
 
     async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> ttrpc::Result<WaitResponse> {

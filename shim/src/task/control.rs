@@ -127,6 +127,23 @@ impl Shim {
         }
     }
 
+    /// What the container uses: containerd's message for this machine's cgroups, and its type.
+    ///
+    /// # Errors
+    /// `NotFound`, or what can't be read.
+    pub fn stats(&self, id: &str) -> Result<(&'static str, Vec<u8>), Error> {
+        let mut containers = self.containers();
+        let container = find(&mut containers, id)?;
+        let Some(cgroup) = &container.cgroup else {
+            return Err(Error::not_found(id, ""));
+        };
+        let metrics = cgroup.metrics().map_err(Error::internal)?;
+        Ok((
+            metrics.type_url(),
+            metrics.encode().map_err(Error::internal)?,
+        ))
+    }
+
     /// Changes a terminal's size.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use containerd_shim_protos::protobuf::MessageField;
 use super::{Container, Error, INIT_PID, Kind, Phase, Shim, find};
 use crate::events::timestamp;
 use crate::reap::Exit;
+use crate::worker::hooks::Moment;
 use crate::worker::remove_cgroup;
 
 /// What was deleted.
@@ -82,7 +83,11 @@ impl Shim {
             return Err(Error::not_found(id, ""));
         };
         let pid = container.init.pid();
+        let (bundle, hooks) = (container.bundle.clone(), container.hooks.1);
         close(container);
+        if hooks {
+            self.run_hooks(Moment::Poststop, &bundle, id, pid).await;
+        }
         let exit = exit.unwrap_or_else(|| Exit::now(0));
         self.publisher.publish(TaskDelete {
             container_id: id.to_owned(),

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 
 use containerd_shim_protos::events::task::TaskStart;
@@ -11,6 +12,8 @@ use tokio::io::Interest;
 use super::create::StartHandles;
 use super::{Error, Event, Kind, Phase, Shim, find};
 use crate::ready;
+use crate::worker::hooks::{self, Moment};
+use crate::worker::run;
 
 /// The longest reason for a failed start, in bytes.
 const LONGEST: usize = 4096;
@@ -29,16 +32,20 @@ impl Shim {
     }
 
     async fn start_init(self: Arc<Self>, id: &str) -> Result<i32, Error> {
-        let (pid, handles) = {
+        let (pid, handles, bundle, hooks) = {
             let mut containers = self.containers();
             let container = find(&mut containers, id)?;
             container.init.on(Event::Start)?;
-            (container.init.pid(), container.start.take())
+            let (pid, handles) = (container.init.pid(), container.start.take());
+            (pid, handles, container.bundle.clone(), container.hooks.0)
         };
         let failure = match handles {
             Some(handles) => release(handles).await.err(),
             None => Some("it has been started before".to_owned()),
         };
+        if hooks && failure.is_none() {
+            self.run_hooks(Moment::Poststart, &bundle, id, pid).await;
+        }
         let event = if failure.is_none() {
             Event::Started
         } else {
@@ -65,6 +72,17 @@ impl Shim {
             self.finish(id, "", container);
         }
         Ok(pid)
+    }
+
+    /// Runs hooks in a worker. As the specification has it, their failure is only told.
+    pub(super) async fn run_hooks(&self, moment: Moment, bundle: &Path, id: &str, pid: i32) {
+        let done = run(&self.children, "hooks", || {
+            hooks::run(moment, bundle, id, pid)
+        })
+        .await;
+        if let Err(error) = done {
+            tracing::warn!("container {id:?}: {error}");
+        }
     }
 }
 

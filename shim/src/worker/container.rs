@@ -13,7 +13,7 @@ use oci_spec::runtime::Spec;
 use super::console::ConsoleSocket;
 use super::executor::Init;
 use super::rootfs::{self, RootMount};
-use super::{Reporter, WorkerError, late, mounts, spec};
+use super::{Reporter, WorkerError, hooks, late, mounts, spec};
 use crate::bundle::{BundleError, read_config};
 use crate::cgroup::{self, Cgroup};
 use crate::process::ProcessSetup;
@@ -98,6 +98,7 @@ fn make(job: &CreateJob, streams: Streams, reporter: &Rc<Reporter>) -> Result<()
 
     let init = Init::new(setup, late, reporter.clone(), streams.start_error);
     spec::alter(&mut spec, &rootfs);
+    hooks::redirect(&mut spec, std::os::unix::process::parent_id(), &job.bundle);
     build(job, &spec, streams.stdio, init, reporter)
 }
 
@@ -143,13 +144,11 @@ fn build(
     init: Init,
     reporter: &Reporter,
 ) -> Result<(), WorkerError> {
-    let bundle = job.scratch.join("bundle");
     let states = job.scratch.join("states");
-    let io = |cause| WorkerError::step("libcontainer's bundle can't be written", cause);
-    std::fs::create_dir(&bundle).map_err(io)?;
+    let io = |cause| WorkerError::step("libcontainer's configuration can't be written", cause);
     std::fs::create_dir(&states).map_err(io)?;
     let text = serde_json::to_vec(spec).map_err(|cause| io(cause.into()))?;
-    std::fs::write(bundle.join("config.json"), text).map_err(io)?;
+    hooks::cover_config(&job.bundle, &job.scratch, &text).map_err(io)?;
 
     let failed = |error: libcontainer::error::LibcontainerError| {
         WorkerError::Container(crate::sentence::sentence(&error))
@@ -173,7 +172,7 @@ fn build(
         builder = builder.with_console_socket(Some(console.path()));
     }
     let container = builder
-        .as_init(&bundle)
+        .as_init(&job.bundle)
         .with_systemd(false)
         .as_sibling(true)
         .with_detach(true)

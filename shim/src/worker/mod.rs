@@ -3,13 +3,14 @@
 //!
 //! The shim has one thread, so a plain `fork` is safe and costs no second resident process. A worker
 //! keeps only the descriptors it is given, reports in packets on a socket, and exits; when it takes
-//! too long it is killed. The code that names libcontainer is in [`container`] and [`executor`]
-//! alone.
+//! too long it is killed. The code that names libcontainer is in [`container`], [`executor`] and
+//! [`hooks`] alone.
 
 mod console;
 mod container;
 mod executor;
 mod failure;
+pub mod hooks;
 mod late;
 mod mounts;
 mod report;

@@ -240,7 +240,7 @@ impl Shim {
         let connected = client
             .connect(context(), &ConnectRequest::default())
             .expect("the shim answers");
-        let cgroup = format!("/carob-test/{namespace}");
+        let cgroup = format!("/carob/{namespace}");
         Self {
             dir,
             address,
@@ -468,9 +468,10 @@ impl Drop for Shim {
     fn drop(&mut self) {
         for id in std::mem::take(&mut self.containers) {
             let bundle = self.dir.path().join(&id);
-            let args = delete_args(&self.namespace, &id);
             if bundle.is_dir() {
-                let output = run(&bundle, "", &args);
+                let output = slow("delete", || {
+                    run(&bundle, "", &delete_args(&self.namespace, &id))
+                });
                 if !output.status.success() {
                     eprintln!("delete {id}: {}", String::from_utf8_lossy(&output.stderr));
                 }
@@ -479,12 +480,25 @@ impl Drop for Shim {
         // SAFETY: sends a signal; the shim was started by this test.
         unsafe { libc::kill(self.pid, libc::SIGTERM) };
         let deadline = Instant::now() + PATIENCE;
-        while process_state(self.pid).is_some_and(|state| state != 'Z') && Instant::now() < deadline
-        {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.unhear();
+        slow("the shim's end", || {
+            while process_state(self.pid).is_some_and(|state| state != 'Z')
+                && Instant::now() < deadline
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        slow("the end of the events' server", || self.unhear());
     }
+}
+
+/// Says what took unusually long.
+fn slow<T>(what: &str, act: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let done = act();
+    if started.elapsed() > Duration::from_secs(3) {
+        eprintln!("{what} took {:?}", started.elapsed());
+    }
+    done
 }
 
 fn events_address(dir: &Path) -> String {
