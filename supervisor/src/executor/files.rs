@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use carob_bundles::spec;
-use carob_core::pod::{self, DnsPolicy, VolumeMount};
+use carob_core::pod::{Medium, Volume, VolumeMount, VolumeSource};
 
 use super::Executor;
 use super::sandbox::Sandbox;
 use crate::network::etc::EtcFiles;
 use crate::network::{hosts, resolv};
-use crate::volume::{HostPathType, Medium, VolumeError, VolumeSource, VolumeSpec};
+use crate::volume::VolumeError;
 
 /// The volume behind every container's `/dev/shm`; no volume of a manifest has such a name.
 const SHM: &str = "_shm";
@@ -36,41 +36,23 @@ impl Executor {
 
     pub(super) fn write_etc(&self, sandbox: &Sandbox) -> anyhow::Result<()> {
         let spec = &self.pod.spec;
-        let aliases: Vec<_> = spec
-            .host_aliases
-            .iter()
-            .map(|alias| hosts::HostAlias {
-                ip: alias.ip.to_string(),
-                hostnames: alias.hostnames.clone(),
-            })
-            .collect();
         let hostname = self.hostname();
         let hosts = if spec.host_network {
-            hosts::host_network(&read_or_empty("/etc/hosts")?, &aliases)?
+            hosts::host_network(&read_or_empty("/etc/hosts")?, &spec.host_aliases)?
         } else {
             let domain = spec
                 .subdomain
                 .as_ref()
                 .map(|sub| format!("{sub}.{}.svc.cluster.local", self.pod.metadata.namespace));
-            hosts::pod(&sandbox.ips, &hostname, domain.as_deref(), &aliases)?
+            hosts::pod(
+                &sandbox.ips,
+                &hostname,
+                domain.as_deref(),
+                &spec.host_aliases,
+            )?
         };
-        let config = resolv::PodDnsConfig {
-            nameservers: spec
-                .dns_config
-                .nameservers
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            searches: spec.dns_config.searches.clone(),
-            options: spec.dns_config.options.clone(),
-        };
-        let policy = match spec.dns_policy {
-            DnsPolicy::ClusterFirst => resolv::DnsPolicy::ClusterFirst,
-            DnsPolicy::ClusterFirstWithHostNet => resolv::DnsPolicy::ClusterFirstWithHostNet,
-            DnsPolicy::Default => resolv::DnsPolicy::Default,
-            DnsPolicy::None => resolv::DnsPolicy::None,
-        };
-        let (resolv_conf, left_out) = resolv::pod(policy, Some(&config), &resolv::host()?)?;
+        let (resolv_conf, left_out) =
+            resolv::pod(spec.dns_policy, &spec.dns_config, &resolv::host()?)?;
         for sentence in left_out {
             tracing::warn!(pod = self.pod.metadata.name, "{sentence}");
         }
@@ -95,7 +77,7 @@ impl Executor {
     /// Makes the Pod's volumes, `/dev/shm` among them.
     pub(super) fn set_up_volumes(&self) -> Result<(), VolumeError> {
         let limit = self.memory_limit();
-        let mut volumes: Vec<VolumeSpec> = self.pod.spec.volumes.iter().map(volume_spec).collect();
+        let mut volumes = self.pod.spec.volumes.clone();
         for volume in &mut volumes {
             if let VolumeSource::EmptyDir {
                 medium: Medium::Memory,
@@ -133,8 +115,8 @@ impl Executor {
         limit.and_then(|bytes| u64::try_from(bytes).ok())
     }
 
-    fn own_shm(&self) -> Option<VolumeSpec> {
-        (!self.pod.spec.host_ipc).then(|| VolumeSpec {
+    fn own_shm(&self) -> Option<Volume> {
+        (!self.pod.spec.host_ipc).then(|| Volume {
             name: SHM.to_owned(),
             source: VolumeSource::EmptyDir {
                 medium: Medium::Memory,
@@ -153,41 +135,9 @@ impl Executor {
     ) -> anyhow::Result<PathBuf> {
         let volume = self.pod.spec.volumes.iter().find(|v| v.name == mount.name);
         let volume = volume.with_context(|| format!("the Pod has no volume {:?}", mount.name))?;
-        Ok(self.engine.volumes.mount_source(
-            self.uid(),
-            container,
-            index,
-            &volume_spec(volume),
-            sub_path,
-        )?)
-    }
-}
-
-fn volume_spec(volume: &pod::Volume) -> VolumeSpec {
-    let source = match &volume.source {
-        pod::VolumeSource::EmptyDir { medium, size_limit } => VolumeSource::EmptyDir {
-            medium: match medium {
-                pod::Medium::Disk => Medium::Disk,
-                pod::Medium::Memory => Medium::Memory,
-            },
-            size_limit: *size_limit,
-        },
-        pod::VolumeSource::HostPath { path, kind } => VolumeSource::HostPath {
-            path: PathBuf::from(path),
-            kind: match kind {
-                pod::HostPathType::Unset => HostPathType::Unset,
-                pod::HostPathType::DirectoryOrCreate => HostPathType::DirectoryOrCreate,
-                pod::HostPathType::Directory => HostPathType::Directory,
-                pod::HostPathType::FileOrCreate => HostPathType::FileOrCreate,
-                pod::HostPathType::File => HostPathType::File,
-                pod::HostPathType::Socket => HostPathType::Socket,
-                pod::HostPathType::CharDevice => HostPathType::CharDevice,
-                pod::HostPathType::BlockDevice => HostPathType::BlockDevice,
-            },
-        },
-    };
-    VolumeSpec {
-        name: volume.name.clone(),
-        source,
+        Ok(self
+            .engine
+            .volumes
+            .mount_source(self.uid(), container, index, volume, sub_path)?)
     }
 }

@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::Path;
 
+use carob_core::pod::{DnsConfig, DnsPolicy};
+
 use super::error::NetworkError;
 
 /// Kubernetes' limits (pkg/apis/core/validation).
@@ -28,30 +30,6 @@ pub struct Resolv {
     pub searches: Vec<String>,
     /// Options, as `ndots:5` or `rotate`.
     pub options: Vec<String>,
-}
-
-/// `spec.dnsPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DnsPolicy {
-    /// As the host.
-    Default,
-    /// As `Default`: there is no cluster and so no cluster DNS; the kubelet does the same then.
-    ClusterFirst,
-    /// As `Default`, for the same reason.
-    ClusterFirstWithHostNet,
-    /// Only what `dnsConfig` says.
-    None,
-}
-
-/// `spec.dnsConfig`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PodDnsConfig {
-    /// `nameservers`
-    pub nameservers: Vec<String>,
-    /// `searches`
-    pub searches: Vec<String>,
-    /// `options`: names and values.
-    pub options: Vec<(String, Option<String>)>,
 }
 
 /// The host's settings, for [`pod`]: `/etc/resolv.conf`, or what stands behind it when that names only addresses of the
@@ -103,24 +81,25 @@ pub fn parse(text: &str) -> Resolv {
 
 /// A Pod's `resolv.conf`, and what had to be left out of it (the kubelet's `DNSConfigForming` events).
 ///
-/// Fails, naming the field, on a `dnsConfig` that Kubernetes would not take: more than 3 servers, more than 32 search
-/// domains or 2048 characters of them, something that is no address or no name, no server with the policy `None`.
+/// Every policy but `None` gives the host's settings: there is no cluster and so no cluster DNS; the kubelet does the
+/// same then. Fails, naming the field, on a `dnsConfig` that Kubernetes would not take: more than 3 servers, more than
+/// 32 search domains or 2048 characters of them, something that is no name, no server with the policy `None`.
 pub fn pod(
     policy: DnsPolicy,
-    config: Option<&PodDnsConfig>,
+    config: &DnsConfig,
     host: &Resolv,
 ) -> Result<(String, Vec<String>), NetworkError> {
     let mut resolv = match policy {
         DnsPolicy::None => Resolv::default(),
         _ => host.clone(),
     };
-    if let Some(config) = config {
-        check(config)?;
-        resolv.servers.extend(config.nameservers.iter().cloned());
-        resolv.searches.extend(config.searches.iter().cloned());
-        for (name, value) in &config.options {
-            merge_option(&mut resolv.options, name, value.as_deref());
-        }
+    check(config)?;
+    resolv
+        .servers
+        .extend(config.nameservers.iter().map(ToString::to_string));
+    resolv.searches.extend(config.searches.iter().cloned());
+    for (name, value) in &config.options {
+        merge_option(&mut resolv.options, name, value.as_deref());
     }
     if policy == DnsPolicy::None && resolv.servers.is_empty() {
         return Err(NetworkError::invalid(
@@ -134,21 +113,13 @@ pub fn pod(
     Ok((render(&resolv), left_out))
 }
 
-fn check(config: &PodDnsConfig) -> Result<(), NetworkError> {
+fn check(config: &DnsConfig) -> Result<(), NetworkError> {
     let field = |name: &str| format!("dnsConfig.{name}");
     if config.nameservers.len() > MAX_SERVERS {
         return Err(NetworkError::invalid(
             field("nameservers"),
             format!("must not have more than {MAX_SERVERS} nameservers"),
         ));
-    }
-    for (i, server) in config.nameservers.iter().enumerate() {
-        if server.parse::<IpAddr>().is_err() {
-            return Err(NetworkError::invalid(
-                field(&format!("nameservers[{i}]")),
-                format!("{server:?} is not an IP address"),
-            ));
-        }
     }
     if config.searches.len() > MAX_SEARCHES {
         return Err(NetworkError::invalid(
@@ -272,13 +243,9 @@ mod tests {
     const HOST: &str = "# comment nameserver 9.9.9.9\nnameserver 192.0.2.53\nsearch old.example\n\
         search corp.example. lan\noptions edns0 ndots:2\n";
 
-    fn config(
-        servers: &[&str],
-        searches: &[&str],
-        options: &[(&str, Option<&str>)],
-    ) -> PodDnsConfig {
-        PodDnsConfig {
-            nameservers: servers.iter().map(|&s| s.into()).collect(),
+    fn config(servers: &[&str], searches: &[&str], options: &[(&str, Option<&str>)]) -> DnsConfig {
+        DnsConfig {
+            nameservers: servers.iter().map(|s| s.parse().unwrap()).collect(),
             searches: searches.iter().map(|&s| s.into()).collect(),
             options: options
                 .iter()
@@ -294,7 +261,7 @@ mod tests {
             DnsPolicy::ClusterFirst,
             DnsPolicy::ClusterFirstWithHostNet,
         ] {
-            let (text, left_out) = pod(policy, None, &parse(HOST)).unwrap();
+            let (text, left_out) = pod(policy, &DnsConfig::default(), &parse(HOST)).unwrap();
             assert_eq!(
                 text,
                 "search corp.example lan\nnameserver 192.0.2.53\noptions edns0 ndots:2\n"
@@ -310,12 +277,12 @@ mod tests {
             &["lan", "x.example"],
             &[("ndots", Some("5")), ("rotate", None)],
         );
-        let (text, _) = pod(DnsPolicy::Default, Some(&config), &parse(HOST)).unwrap();
+        let (text, _) = pod(DnsPolicy::Default, &config, &parse(HOST)).unwrap();
         assert_eq!(
             text,
             "search corp.example lan x.example\nnameserver 192.0.2.53\nnameserver 2001:db8::1\noptions edns0 ndots:5 rotate\n"
         );
-        let (text, _) = pod(DnsPolicy::None, Some(&config), &parse(HOST)).unwrap();
+        let (text, _) = pod(DnsPolicy::None, &config, &parse(HOST)).unwrap();
         assert_eq!(
             text,
             "search lan x.example\nnameserver 192.0.2.53\nnameserver 2001:db8::1\noptions ndots:5 rotate\n"
@@ -328,11 +295,6 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let long = format!("{}.{0}.{0}.{0}", "a".repeat(60));
         let cases = [
-            (config(&["::zz"], &[], &[]), "dnsConfig.nameservers[0]: "),
-            (
-                config(&["1.1.1.1\noptions x"], &[], &[]),
-                "dnsConfig.nameservers[0]: ",
-            ),
             (
                 config(&["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"], &[], &[]),
                 "dnsConfig.nameservers: ",
@@ -350,10 +312,10 @@ mod tests {
             ),
         ];
         for (config, field) in cases {
-            let error = pod(DnsPolicy::Default, Some(&config), &Resolv::default()).unwrap_err();
+            let error = pod(DnsPolicy::Default, &config, &Resolv::default()).unwrap_err();
             assert!(error.to_string().starts_with(field), "{error}");
         }
-        let error = pod(DnsPolicy::None, None, &parse(HOST)).unwrap_err();
+        let error = pod(DnsPolicy::None, &DnsConfig::default(), &parse(HOST)).unwrap_err();
         assert!(
             error.to_string().contains("at least one DNS nameserver"),
             "{error}"
@@ -378,7 +340,7 @@ mod tests {
             options: vec![],
         };
         let config = config(&["192.0.2.9"], &["x", "y"], &[]);
-        let (text, left_out) = pod(DnsPolicy::Default, Some(&config), &host).unwrap();
+        let (text, left_out) = pod(DnsPolicy::Default, &config, &host).unwrap();
         assert_eq!(text.matches("nameserver").count(), 3);
         assert!(text.contains(" x\n") && !text.contains('y'), "{text}");
         assert_eq!(left_out.len(), 2, "{left_out:?}");
@@ -386,7 +348,7 @@ mod tests {
             searches: (0..20).map(|i| format!("{i}{}", "a".repeat(200))).collect(),
             ..Resolv::default()
         };
-        let (text, left_out) = pod(DnsPolicy::Default, None, &host).unwrap();
+        let (text, left_out) = pod(DnsPolicy::Default, &DnsConfig::default(), &host).unwrap();
         assert!(text.len() <= MAX_SEARCH_CHARACTERS + "search \n".len());
         assert_eq!(left_out.len(), 1);
     }

@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
+use carob_core::pod::Medium;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
 use super::error::VolumeError;
-use super::spec::Medium;
 
 /// The kubelet's: whoever the containers run as, they can use it.
 const MODE: u32 = 0o777;

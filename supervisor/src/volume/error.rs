@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use carob_core::pod::HostPathType;
+
 /// An error of a volume, in one sentence that names it. Where the kubelet has a text for it, it is the kubelet's.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -24,12 +26,6 @@ pub enum VolumeError {
         /// The name.
         name: String,
     },
-    /// `emptyDir.medium` is something else than the disk or memory.
-    #[error("emptyDir medium {0:?} is not supported: use \"Memory\", or none for the disk")]
-    BadMedium(String),
-    /// `hostPath.type` is none of Kubernetes' types.
-    #[error("{0} is an invalid volume type")]
-    BadHostPathType(String),
     /// `hostPath.path` is not what Kubernetes takes.
     #[error("invalid HostPath `{path}`: {reason}")]
     BadHostPath {
@@ -49,7 +45,7 @@ pub enum VolumeError {
         /// What it should be, in words.
         wanted: &'static str,
         /// What it is: a `hostPath.type`.
-        found: String,
+        found: HostPathType,
     },
     /// The path of a `hostPath` is of no type that Kubernetes knows.
     #[error(

@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path};
 
+use carob_core::pod::HostPathType;
+
 use super::error::VolumeError;
-use super::spec::HostPathType;
 
 /// Checks that the path is what its type says, and makes what is missing where the type says so.
 pub(super) fn set_up(path: &Path, kind: HostPathType) -> Result<(), VolumeError> {
@@ -76,7 +77,7 @@ fn check_type(path: &Path, kind: HostPathType, wanted: &'static str) -> Result<(
         Err(VolumeError::HostPathType {
             path: path.to_owned(),
             wanted,
-            found: found.to_string(),
+            found,
         })
     }
 }

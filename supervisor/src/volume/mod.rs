@@ -11,8 +11,8 @@ mod empty_dir;
 mod error;
 mod host_path;
 mod mounts;
+mod name;
 mod remove;
-mod spec;
 mod sub_path;
 #[cfg(test)]
 mod tests;
@@ -23,11 +23,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use carob_core::pod::{Volume, VolumeSource};
+
 pub use error::VolumeError;
 pub use remove::remove_tree;
-pub use spec::{HostPathType, Medium, VolumeSource, VolumeSpec};
 
-use spec::check_name;
+use name::check_name;
 
 const VOLUMES: &str = "volumes";
 const EMPTY_DIRS: &str = "kubernetes.io~empty-dir";
@@ -62,11 +63,12 @@ impl Volumes {
     /// Makes a Pod's volumes, or what is missing of them. After an error the ones already made stay, for the next
     /// attempt or for [`teardown`](Volumes::teardown).
     ///
-    /// `fs_group` is `securityContext.fsGroup`: the group of its `emptyDir`s; `hostPath`s have the owners they have.
+    /// A size limit counts for volumes in memory; as the kubelet, give the smaller of `sizeLimit` and the Pod's memory
+    /// limit (0 is the kernel's own limit, half of the memory). `fs_group` is `securityContext.fsGroup`: the group of its `emptyDir`s; `hostPath`s have the owners they have.
     pub fn setup(
         &self,
         pod_uid: &str,
-        volumes: &[VolumeSpec],
+        volumes: &[Volume],
         fs_group: Option<u32>,
     ) -> Result<(), VolumeError> {
         let pod = self.pod(pod_uid)?;
@@ -84,7 +86,9 @@ impl Volumes {
                         fs_group,
                     )?;
                 }
-                VolumeSource::HostPath { path, kind } => host_path::set_up(path, *kind)?,
+                VolumeSource::HostPath { path, kind } => {
+                    host_path::set_up(Path::new(path), *kind)?;
+                }
             }
         }
         Ok(())
@@ -100,7 +104,7 @@ impl Volumes {
         pod_uid: &str,
         container: &str,
         index: usize,
-        volume: &VolumeSpec,
+        volume: &Volume,
         sub_path: Option<&str>,
     ) -> Result<PathBuf, VolumeError> {
         let pod = self.pod(pod_uid)?;
@@ -118,9 +122,9 @@ impl Volumes {
                 path
             }
             // Through its symbolic links, as containerd mounts it.
-            VolumeSource::HostPath { path, .. } => path
-                .canonicalize()
-                .map_err(|e| VolumeError::file("find", path, e))?,
+            VolumeSource::HostPath { path, .. } => {
+                fs::canonicalize(path).map_err(|e| VolumeError::file("find", Path::new(path), e))?
+            }
         };
         let Some(sub_path) = sub_path.filter(|sub_path| !sub_path.is_empty()) else {
             return Ok(source);

@@ -1,5 +1,7 @@
 //! A volume of a Pod.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One entry of `spec.volumes`.
@@ -18,7 +20,7 @@ pub enum VolumeSource {
     EmptyDir {
         /// Disk or memory.
         medium: Medium,
-        /// Bytes it may hold.
+        /// Bytes it may hold; without, a volume in memory has the kernel's own limit.
         size_limit: Option<u64>,
     },
     /// A path of the machine.
@@ -43,14 +45,14 @@ pub enum Medium {
 /// `hostPath.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HostPathType {
-    /// Not checked.
+    /// Not checked; made as a directory when absent.
     #[default]
     Unset,
-    /// Made with mode 0755 when absent.
+    /// A directory, made with mode 0755 when absent.
     DirectoryOrCreate,
     /// Must exist.
     Directory,
-    /// Made with mode 0644 when absent.
+    /// A file, made with mode 0644 when absent; its directory must exist.
     FileOrCreate,
     /// Must exist.
     File,
@@ -60,4 +62,20 @@ pub enum HostPathType {
     CharDevice,
     /// Must exist.
     BlockDevice,
+}
+
+/// As manifests have it; empty when unset.
+impl fmt::Display for HostPathType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unset => "",
+            Self::DirectoryOrCreate => "DirectoryOrCreate",
+            Self::Directory => "Directory",
+            Self::FileOrCreate => "FileOrCreate",
+            Self::File => "File",
+            Self::Socket => "Socket",
+            Self::CharDevice => "CharDevice",
+            Self::BlockDevice => "BlockDevice",
+        })
+    }
 }

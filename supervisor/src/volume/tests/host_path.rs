@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use carob_core::pod::HostPathType;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::super::*;
 use super::place::{Place, UID, host_path, in_place, mode};
 
 fn try_path(place: &Place, path: &Path, kind: HostPathType) -> Result<PathBuf, String> {

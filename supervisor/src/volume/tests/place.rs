@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use carob_core::pod::{HostPathType, Medium};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -48,11 +49,7 @@ impl Place {
             .join(name)
     }
 
-    pub(super) fn source(
-        &self,
-        volume: &VolumeSpec,
-        sub_path: &str,
-    ) -> Result<PathBuf, VolumeError> {
+    pub(super) fn source(&self, volume: &Volume, sub_path: &str) -> Result<PathBuf, VolumeError> {
         self.volumes
             .mount_source(UID, "app", 0, volume, Some(sub_path))
     }
@@ -66,8 +63,8 @@ impl Place {
     }
 }
 
-pub(super) fn disk(name: &str) -> VolumeSpec {
-    VolumeSpec {
+pub(super) fn disk(name: &str) -> Volume {
+    Volume {
         name: name.to_owned(),
         source: VolumeSource::EmptyDir {
             medium: Medium::Disk,
@@ -76,8 +73,8 @@ pub(super) fn disk(name: &str) -> VolumeSpec {
     }
 }
 
-pub(super) fn memory(name: &str, size_limit: Option<u64>) -> VolumeSpec {
-    VolumeSpec {
+pub(super) fn memory(name: &str, size_limit: Option<u64>) -> Volume {
+    Volume {
         name: name.to_owned(),
         source: VolumeSource::EmptyDir {
             medium: Medium::Memory,
@@ -86,11 +83,11 @@ pub(super) fn memory(name: &str, size_limit: Option<u64>) -> VolumeSpec {
     }
 }
 
-pub(super) fn host_path(path: &Path, kind: HostPathType) -> VolumeSpec {
-    VolumeSpec {
+pub(super) fn host_path(path: &Path, kind: HostPathType) -> Volume {
+    Volume {
         name: "host".to_owned(),
         source: VolumeSource::HostPath {
-            path: path.to_owned(),
+            path: path.to_str().unwrap().to_owned(),
             kind,
         },
     }

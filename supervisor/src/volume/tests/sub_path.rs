@@ -5,12 +5,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use carob_core::pod::HostPathType;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::super::*;
 use super::place::{Place, UID, alive, disk, host_path, in_place, memory, mode, tree};
 
-fn with_volume(test: impl FnOnce(&Place, &VolumeSpec, &Path) + Send) {
+fn with_volume(test: impl FnOnce(&Place, &Volume, &Path) + Send) {
     in_place(|place| {
         let volume = disk("shared");
         place
