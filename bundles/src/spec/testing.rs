@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use carob_core::pod::{
-    Container, DnsConfig, ImagePullPolicy, Metadata, Pod, PodSecurity, PodSpec, ResourceList,
-    Resources, RestartPolicy, Security, TerminationMessagePolicy,
-};
+use carob_core::pod::{Container, Metadata, Pod, PodSpec, ResourceList, Security};
 
 use super::capabilities::BY_NUMBER;
 use super::container::ContainerInput;
@@ -17,53 +14,8 @@ use crate::image::users::Users;
 /// A Pod `web` of one container `main` that asks for nothing.
 pub fn pod() -> Pod {
     Pod {
-        metadata: Metadata {
-            name: "web".into(),
-            namespace: "default".into(),
-            uid: "6f1c".into(),
-            labels: Default::default(),
-            annotations: Default::default(),
-        },
-        spec: PodSpec {
-            init_containers: Vec::new(),
-            containers: vec![container()],
-            restart_policy: RestartPolicy::Always,
-            termination_grace_period_seconds: 30,
-            active_deadline_seconds: None,
-            volumes: Vec::new(),
-            host_network: false,
-            host_pid: false,
-            host_ipc: false,
-            share_process_namespace: false,
-            hostname: None,
-            subdomain: None,
-            host_aliases: Vec::new(),
-            dns_policy: Default::default(),
-            dns_config: DnsConfig::default(),
-            security: PodSecurity::default(),
-        },
-    }
-}
-
-fn container() -> Container {
-    Container {
-        name: "main".into(),
-        image: "registry.example/app:1".into(),
-        image_pull_policy: ImagePullPolicy::IfNotPresent,
-        sidecar: false,
-        command: Vec::new(),
-        args: Vec::new(),
-        working_dir: None,
-        ports: Vec::new(),
-        env: Vec::new(),
-        resources: Resources::default(),
-        volume_mounts: Vec::new(),
-        security: Security::default(),
-        termination_message_path: "/dev/termination-log".into(),
-        termination_message_policy: TerminationMessagePolicy::File,
-        stdin: false,
-        stdin_once: false,
-        tty: false,
+        metadata: Metadata::new("web", "6f1c"),
+        spec: PodSpec::new(vec![Container::new("main", "registry.example/app:1")]),
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn container(
             .and_then(|f| f.checked(message_path));
         Container {
             image_pull_policy: pull
-                .unwrap_or_else(|| default_pull_policy(image.as_deref().unwrap_or(""))),
+                .unwrap_or_else(|| ImagePullPolicy::default_for(image.as_deref().unwrap_or(""))),
             name: name.unwrap_or_default(),
             image: image.unwrap_or_default(),
             sidecar,
@@ -95,7 +95,9 @@ pub(super) fn container(
                 .unwrap_or_default(),
             volume_mounts: mounts(o, &mountable),
             security,
-            termination_message_path: message_path.unwrap_or("/dev/termination-log").to_owned(),
+            termination_message_path: message_path
+                .unwrap_or(Container::DEFAULT_TERMINATION_MESSAGE_PATH)
+                .to_owned(),
             termination_message_policy: policy.unwrap_or_default(),
             stdin: o.bool("stdin").unwrap_or_default(),
             stdin_once: o.bool("stdinOnce").unwrap_or_default(),
@@ -110,20 +112,6 @@ fn image(text: &str) -> Check {
         return Err("must not have leading or trailing whitespace, nor any inside".into());
     }
     Ok(())
-}
-
-/// Always with the tag `latest`, given or implied (`SetDefaults_Container`).
-fn default_pull_policy(image: &str) -> ImagePullPolicy {
-    let (name, digest) = match image.split_once('@') {
-        Some((name, digest)) => (name, Some(digest)),
-        None => (image, None),
-    };
-    let last = name.rsplit('/').next().unwrap_or(name);
-    let tag = last.split_once(':').map(|(_, tag)| tag);
-    match (tag, digest) {
-        (Some("latest"), _) | (None, None) => ImagePullPolicy::Always,
-        _ => ImagePullPolicy::IfNotPresent,
-    }
 }
 
 /// True for a sidecar.

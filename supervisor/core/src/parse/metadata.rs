@@ -23,7 +23,7 @@ pub(super) fn metadata(
         let name = name(o);
         let namespace = match o.text("namespace") {
             Some(field) => field.checked(dns_label).map(str::to_owned),
-            None => Some("default".to_owned()),
+            None => Some(Metadata::DEFAULT_NAMESPACE.to_owned()),
         };
         let uid = match o.text("uid") {
             Some(field) => field.checked(uid).map(str::to_owned),

@@ -12,8 +12,6 @@ use super::unhonoured::{NONE, POD_SPEC};
 use super::volume::volume;
 use crate::pod::{PodSpec, RestartPolicy};
 
-const DEFAULT_GRACE_SECONDS: i64 = 30;
-
 /// What the Pod shall be; what is missing or wrong has been reported.
 pub(super) fn spec(field: &Field<'_>) -> Option<PodSpec> {
     field.object(POD_SPEC, |o| read(field.node(), o))
@@ -146,7 +144,10 @@ fn grace(o: &mut Object<'_, '_>) -> u64 {
     if let (Some(field), Some(..0)) = (field, seconds) {
         field.warn("a negative grace period is taken for 1 second");
     }
-    u64::try_from(seconds.unwrap_or(DEFAULT_GRACE_SECONDS)).unwrap_or(1)
+    match seconds {
+        Some(seconds) => u64::try_from(seconds).unwrap_or(1),
+        None => PodSpec::DEFAULT_GRACE_SECONDS,
+    }
 }
 
 /// The names in a list of maps that have one.

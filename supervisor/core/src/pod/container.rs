@@ -46,6 +46,37 @@ pub struct Container {
     pub tty: bool,
 }
 
+impl Container {
+    /// `terminationMessagePath` by default.
+    pub const DEFAULT_TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
+
+    /// A container of which a manifest says no more than name and image, with Kubernetes' defaults
+    /// (`SetDefaults_Container`, `pkg/apis/core/v1/defaults.go`).
+    #[must_use]
+    pub fn new(name: impl Into<String>, image: impl Into<String>) -> Self {
+        let image = image.into();
+        Self {
+            name: name.into(),
+            image_pull_policy: ImagePullPolicy::default_for(&image),
+            image,
+            sidecar: false,
+            command: Vec::new(),
+            args: Vec::new(),
+            working_dir: None,
+            ports: Vec::new(),
+            env: Vec::new(),
+            resources: Resources::default(),
+            volume_mounts: Vec::new(),
+            security: Security::default(),
+            termination_message_path: Self::DEFAULT_TERMINATION_MESSAGE_PATH.to_owned(),
+            termination_message_policy: TerminationMessagePolicy::default(),
+            stdin: false,
+            stdin_once: false,
+            tty: false,
+        }
+    }
+}
+
 /// `imagePullPolicy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImagePullPolicy {
@@ -55,6 +86,24 @@ pub enum ImagePullPolicy {
     IfNotPresent,
     /// Never pull.
     Never,
+}
+
+impl ImagePullPolicy {
+    /// The policy for an image when the manifest gives none: `Always` with the tag `latest`, given or implied
+    /// (`SetDefaults_Container`, `pkg/apis/core/v1/defaults.go`).
+    #[must_use]
+    pub fn default_for(image: &str) -> Self {
+        let (name, digest) = match image.split_once('@') {
+            Some((name, digest)) => (name, Some(digest)),
+            None => (image, None),
+        };
+        let last = name.rsplit('/').next().unwrap_or(name);
+        let tag = last.split_once(':').map(|(_, tag)| tag);
+        match (tag, digest) {
+            (Some("latest"), _) | (None, None) => Self::Always,
+            _ => Self::IfNotPresent,
+        }
+    }
 }
 
 /// `terminationMessagePolicy`.

@@ -48,6 +48,23 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Metadata {
+    /// The namespace of a Pod whose manifest names none.
+    pub const DEFAULT_NAMESPACE: &str = "default";
+
+    /// Name and UID in the default namespace, without labels and annotations.
+    #[must_use]
+    pub fn new(name: impl Into<String>, uid: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            namespace: Self::DEFAULT_NAMESPACE.to_owned(),
+            uid: uid.into(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
 /// `PodSpec`, parsed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PodSpec {
@@ -87,6 +104,33 @@ pub struct PodSpec {
 }
 
 impl PodSpec {
+    /// `terminationGracePeriodSeconds` by default.
+    pub const DEFAULT_GRACE_SECONDS: u64 = 30;
+
+    /// A Pod of which a manifest says no more than its containers, with Kubernetes' defaults (`SetDefaults_PodSpec`,
+    /// `pkg/apis/core/v1/defaults.go`).
+    #[must_use]
+    pub fn new(containers: Vec<Container>) -> Self {
+        Self {
+            init_containers: Vec::new(),
+            containers,
+            restart_policy: RestartPolicy::default(),
+            termination_grace_period_seconds: Self::DEFAULT_GRACE_SECONDS,
+            active_deadline_seconds: None,
+            volumes: Vec::new(),
+            host_network: false,
+            host_pid: false,
+            host_ipc: false,
+            share_process_namespace: false,
+            hostname: None,
+            subdomain: None,
+            host_aliases: Vec::new(),
+            dns_policy: DnsPolicy::default(),
+            dns_config: DnsConfig::default(),
+            security: PodSecurity::default(),
+        }
+    }
+
     /// Init containers first, then the others: every container of the Pod.
     pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
         self.init_containers.iter().chain(&self.containers)

@@ -7,10 +7,7 @@ use std::collections::VecDeque;
 use carob_core::action::Action;
 use carob_core::decide::Outcome;
 use carob_core::event::{Event, ImageFailure, StartFailure};
-use carob_core::pod::{
-    Container, DnsConfig, DnsPolicy, ImagePullPolicy, Metadata, Pod, PodSecurity, PodSpec,
-    Resources, RestartPolicy, Security, TerminationMessagePolicy,
-};
+use carob_core::pod::{Container, Metadata, Pod, PodSpec, RestartPolicy};
 use carob_core::state::{Decision, PodState};
 use carob_core::status::{ConditionStatus, ContainerStatus, PodEvent, PodStatus};
 use carob_core::time::{Mono, Now};
@@ -18,25 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// A container that runs `image:1`.
 pub fn container(name: &str) -> Container {
-    Container {
-        name: name.to_owned(),
-        image: "image:1".to_owned(),
-        image_pull_policy: ImagePullPolicy::IfNotPresent,
-        sidecar: false,
-        command: Vec::new(),
-        args: Vec::new(),
-        working_dir: None,
-        ports: Vec::new(),
-        env: Vec::new(),
-        resources: Resources::default(),
-        volume_mounts: Vec::new(),
-        security: Security::default(),
-        termination_message_path: "/dev/termination-log".to_owned(),
-        termination_message_policy: TerminationMessagePolicy::File,
-        stdin: false,
-        stdin_once: false,
-        tty: false,
-    }
+    Container::new(name, "image:1")
 }
 
 /// A Pod of these init containers (`+` in front makes a sidecar) and containers.
@@ -46,30 +25,11 @@ pub fn pod(restart_policy: RestartPolicy, init: &[&str], main: &[&str]) -> Pod {
         ..container(name.trim_start_matches('+'))
     });
     Pod {
-        metadata: Metadata {
-            name: "pod".to_owned(),
-            namespace: "default".to_owned(),
-            uid: "uid".to_owned(),
-            labels: Default::default(),
-            annotations: Default::default(),
-        },
+        metadata: Metadata::new("pod", "uid"),
         spec: PodSpec {
             init_containers: init.collect(),
-            containers: main.iter().map(|name| container(name)).collect(),
             restart_policy,
-            termination_grace_period_seconds: 30,
-            active_deadline_seconds: None,
-            volumes: Vec::new(),
-            host_network: false,
-            host_pid: false,
-            host_ipc: false,
-            share_process_namespace: false,
-            hostname: None,
-            subdomain: None,
-            host_aliases: Vec::new(),
-            dns_policy: DnsPolicy::default(),
-            dns_config: DnsConfig::default(),
-            security: PodSecurity::default(),
+            ..PodSpec::new(main.iter().map(|name| container(name)).collect())
         },
     }
 }

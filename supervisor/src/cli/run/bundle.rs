@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use carob_core::pod::{
-    Container, DnsConfig, DnsPolicy, ImagePullPolicy, Metadata, Pod, PodSecurity, PodSpec,
-    Resources, RestartPolicy, Security, TerminationMessagePolicy,
+    Container, DnsPolicy, ImagePullPolicy, Metadata, Pod, PodSpec, RestartPolicy,
 };
 use carob_core::status::PodStatus;
 use nix::sys::stat::Mode;
@@ -24,9 +23,6 @@ use crate::dirs::Dirs;
 use crate::executor::{Source, Streams, read_bundle};
 use crate::machine;
 use crate::watch::Update;
-
-/// Seconds that a bundle gets between SIGTERM and SIGKILL, as a Pod by default.
-const GRACE: u64 = 30;
 
 /// Runs the bundles as one Pod that is never restarted.
 ///
@@ -55,7 +51,7 @@ pub async fn run(
         (_, true) => (
             View::Bundle(Passthrough::result(
                 &by_name,
-                dirs.pod_logs("default", &pod.metadata.name, &uid),
+                dirs.pod_logs(&pod.metadata.namespace, &pod.metadata.name, &uid),
             )),
             Streams::Logs,
         ),
@@ -93,54 +89,17 @@ fn container_name(dir: &Path, index: usize) -> String {
 }
 
 fn pod(uid: &str, names: &[String]) -> Pod {
-    Pod {
-        metadata: Metadata {
-            name: format!("bundle-{}", &uid[..8]),
-            namespace: "default".to_owned(),
-            uid: uid.to_owned(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-        },
-        spec: PodSpec {
-            init_containers: Vec::new(),
-            containers: names.iter().map(|name| container(name)).collect(),
-            restart_policy: RestartPolicy::Never,
-            termination_grace_period_seconds: GRACE,
-            active_deadline_seconds: None,
-            volumes: Vec::new(),
-            host_network: false,
-            host_pid: false,
-            host_ipc: false,
-            share_process_namespace: false,
-            hostname: None,
-            subdomain: None,
-            host_aliases: Vec::new(),
-            dns_policy: DnsPolicy::Default,
-            dns_config: DnsConfig::default(),
-            security: PodSecurity::default(),
-        },
-    }
-}
-
-fn container(name: &str) -> Container {
-    Container {
-        name: name.to_owned(),
-        image: String::new(),
+    let container = |name: &String| Container {
         image_pull_policy: ImagePullPolicy::Never,
-        sidecar: false,
-        command: Vec::new(),
-        args: Vec::new(),
-        working_dir: None,
-        ports: Vec::new(),
-        env: Vec::new(),
-        resources: Resources::default(),
-        volume_mounts: Vec::new(),
-        security: Security::default(),
-        termination_message_path: "/dev/termination-log".to_owned(),
-        termination_message_policy: TerminationMessagePolicy::File,
-        stdin: false,
-        stdin_once: false,
-        tty: false,
+        ..Container::new(name, "")
+    };
+    Pod {
+        metadata: Metadata::new(format!("bundle-{}", &uid[..8]), uid),
+        spec: PodSpec {
+            restart_policy: RestartPolicy::Never,
+            dns_policy: DnsPolicy::Default,
+            ..PodSpec::new(names.iter().map(container).collect())
+        },
     }
 }
 
