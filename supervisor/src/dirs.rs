@@ -1,13 +1,15 @@
 //! The directories of one supervisor: what survives a reboot (`--root`) and what doesn't (`--state`).
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
+
+use crate::private;
 
 /// Where one supervisor keeps its things.
 #[derive(Debug, Clone)]
@@ -110,18 +112,7 @@ impl Dirs {
     /// When the lock file can't be made.
     pub fn lock(&self) -> Result<Flock<File>, DirsError> {
         let path = self.state.join("lock");
-        let io = |source| DirsError::Io {
-            path: path.clone(),
-            source,
-        };
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(io)?;
-        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io(errno.into()))
+        private::lock(&path).map_err(|source| DirsError::Io { path, source })
     }
 }
 

@@ -11,6 +11,7 @@ mod images;
 pub mod logs;
 mod machine;
 pub mod network;
+mod private;
 mod prune;
 mod record;
 pub mod runtime;

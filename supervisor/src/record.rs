@@ -5,18 +5,19 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use carob_core::pod::Pod;
 use carob_core::state::PodState;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 
 use crate::dirs::{Dirs, DirsError};
+use crate::private;
 
 /// The format that this program writes; others are refused by name.
 const VERSION: u32 = 1;
@@ -131,7 +132,7 @@ impl Claim {
             state,
         })
         .map_err(|e| io(e.into()))?;
-        write_private(&self.path, &text).map_err(io)
+        private::write(&self.path, &text).map_err(io)
     }
 
     /// Forgets the Pod: nothing of it is left.
@@ -174,7 +175,7 @@ pub fn make_pod_dir(dirs: &Dirs, uid: &str) -> io::Result<()> {
     let dir = dirs.pods().join(uid);
     DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     let record = record_path(dirs, uid);
-    write_private(
+    private::write(
         &dir.join(RECORD_FILE),
         record.as_os_str().as_encoded_bytes(),
     )
@@ -245,37 +246,8 @@ fn entries(dir: &Path) -> Result<Vec<String>, RecordError> {
 }
 
 fn try_lock(path: &Path) -> Result<Option<Flock<File>>, RecordError> {
-    let io = |source| RecordError::Io {
+    private::try_lock(path).map_err(|source| RecordError::Io {
         path: path.to_owned(),
         source,
-    };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(io)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(io(errno.into())),
-    }
-}
-
-/// Writes a file that only root can read, whole or not at all.
-///
-/// # Errors
-/// The system's answer.
-pub fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    let temporary = path.with_extension("tmp");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(text)?;
-    fs::rename(&temporary, path)
+    })
 }

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 
 use super::sandbox::Sandbox;
 use super::{Executor, Instance, Source};
+use crate::private;
 use crate::prune::ID_FILE;
-use crate::record::write_private;
 use crate::runtime::{CreateTask, Mount, TaskError};
 use crate::watch::Update;
 
@@ -96,7 +96,7 @@ impl Executor {
         let (config, rootfs) = self.config(instance, &sandbox)?;
         let config = serde_json::to_vec(&config).map_err(|e| files(e.into()))?;
         fs::write(bundle.join(ID_FILE), id).map_err(files)?;
-        write_private(&bundle.join("config.json"), &config).map_err(files)?;
+        private::write(&bundle.join("config.json"), &config).map_err(files)?;
         let [stdin, stdout, stderr] = self.streams(instance).map_err(files)?;
         self.engine.route(id, self);
         self.live

@@ -15,8 +15,9 @@ use tokio::task;
 use super::container::private_dir;
 use super::{Executor, Instance};
 use crate::cgroup;
+use crate::private;
 use crate::prune::ID_FILE;
-use crate::record::{make_pod_dir, write_private};
+use crate::record::make_pod_dir;
 use crate::runtime::{CreateTask, Shim, TaskError};
 
 /// The name of the sandbox's bundle; no container's name has an underscore.
@@ -79,7 +80,7 @@ impl Executor {
         let config = serde_json::to_vec(&spec::sandbox(&input)?)?;
         fs::write(bundle.join(ID_FILE), &id)
             .with_context(|| format!("cannot write in {bundle:?}"))?;
-        write_private(&bundle.join("config.json"), &config)
+        private::write(&bundle.join("config.json"), &config)
             .with_context(|| format!("cannot write the bundle {bundle:?}"))?;
         self.set_up_volumes()?;
         let shim = self.engine.runtime.start_shim(&id, &bundle).await?;

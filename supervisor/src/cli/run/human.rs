@@ -36,6 +36,12 @@ struct ContainerView {
     logs: Vec<LogReader>,
 }
 
+impl PodView {
+    fn container(&mut self, name: &str) -> Option<&mut ContainerView> {
+        self.containers.iter_mut().find(|c| c.name == name)
+    }
+}
+
 impl Human {
     /// A view of these Pods; draws live lines only on a terminal.
     ///
@@ -146,11 +152,7 @@ impl Human {
     }
 
     fn set_line(&mut self, pod: usize, container: &str, text: String) {
-        let Some(view) = self.pods[pod]
-            .containers
-            .iter_mut()
-            .find(|c| c.name == container)
-        else {
+        let Some(view) = self.pods[pod].container(container) else {
             return;
         };
         if view.shown == text {
@@ -173,11 +175,7 @@ impl Human {
         if let Err(error) = watched {
             tracing::warn!(%error, ?path, "a log is not followed");
         }
-        let Some(view) = self.pods[pod]
-            .containers
-            .iter_mut()
-            .find(|c| c.name == container)
-        else {
+        let Some(view) = self.pods[pod].container(container) else {
             return;
         };
         view.logs.push(LogReader::new(path));
