@@ -36,12 +36,7 @@ pub(super) struct Sandbox {
 
 impl Executor {
     pub(super) async fn create_sandbox(self: &Rc<Self>, attempt: u32) {
-        let made = self
-            .live
-            .borrow()
-            .sandbox
-            .clone()
-            .filter(|s| s.attempt == attempt);
+        let made = self.sandbox_of(attempt);
         let created = match made {
             Some(sandbox) => Ok(sandbox),
             None => self.try_create_sandbox(attempt).await,
@@ -197,14 +192,15 @@ impl Executor {
         });
     }
 
+    /// The live sandbox, if it is this one.
+    fn sandbox_of(&self, attempt: u32) -> Option<Sandbox> {
+        let live = self.live.borrow();
+        live.sandbox.clone().filter(|s| s.attempt == attempt)
+    }
+
     /// Removes whatever there is of a sandbox; can be repeated until nothing is left.
     async fn clean_sandbox(&self, attempt: u32) -> anyhow::Result<()> {
-        let sandbox = self
-            .live
-            .borrow()
-            .sandbox
-            .clone()
-            .filter(|s| s.attempt == attempt);
+        let sandbox = self.sandbox_of(attempt);
         if let Some(Sandbox { id, shim, .. }) = &sandbox {
             // Before anything ends, so that its watcher does not take it for an accident.
             self.live.borrow_mut().sandbox = None;
