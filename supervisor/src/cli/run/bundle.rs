@@ -11,7 +11,7 @@ use anyhow::Context;
 use carob_core::pod::{
     Container, DnsPolicy, ImagePullPolicy, Metadata, Pod, PodSpec, RestartPolicy,
 };
-use carob_core::status::PodStatus;
+use carob_core::status::{EventType, PodStatus};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::json;
@@ -182,6 +182,10 @@ impl Passthrough {
     /// Passes on what has been written so far; prints the result at the end.
     pub fn update(&mut self, update: &Update) {
         match (self, update) {
+            // Of a container that never ran there is no other word.
+            (_, Update::Event(event)) if event.kind == EventType::Warning => {
+                eprintln!("carob: {}", event.message);
+            }
             (Self::Result { status, .. }, Update::Status(new)) => *status = Some(new.clone()),
             (
                 Self::Result {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use carob_core::encode;
 use carob_core::pod::Pod;
-use carob_core::status::PodStatus;
+use carob_core::status::{EventType, PodStatus};
 use serde_json::{Value, json};
 
 use crate::watch::Update;
@@ -22,10 +22,17 @@ impl Json {
         }
     }
 
-    /// Prints the Pod when its status has changed.
+    /// Prints the Pod when its status has changed, and warnings to standard error.
     pub fn update(&mut self, pod: usize, update: &Update) {
-        if let Update::Status(status) = update {
-            self.print(pod, status);
+        match update {
+            Update::Status(status) => self.print(pod, status),
+            Update::Event(event) if event.kind == EventType::Warning => {
+                let name = self.pods[pod]["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default();
+                eprintln!("carob: {name}: {}: {}", event.reason, event.message);
+            }
+            _ => {}
         }
     }
 
