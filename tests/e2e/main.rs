@@ -5,10 +5,12 @@
 // A test fails by a panic; clippy knows tests by their attribute, not what they call.
 #![allow(clippy::unwrap_used)]
 
+mod bundles;
 mod ends;
 mod env;
 mod examples;
 mod json;
+mod manifests;
 mod privileges;
 mod resources;
 mod restart;
