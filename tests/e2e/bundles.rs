@@ -116,7 +116,7 @@ fn large_output_comes_whole() {
 #[test]
 fn two_bundles_are_one_pod_and_share_its_network() {
     let home = Home::empty();
-    let serve = "echo hello | nc -l -s 127.0.0.1 -p 80";
+    let serve = "echo hello | nc -l -p 80";
     let fetch = "until nc 127.0.0.1 80 </dev/null 2>/dev/null; do :; done";
     let [server, client] = [("server", serve), ("client", fetch)].map(|(n, s)| bundle(&home, n, s));
     let run = start(&home, &[&server, &client], &[]).finish().expect(0);
@@ -286,7 +286,9 @@ fn b47_bad_bundles_get_one_sentence_and_leave_nothing() {
     let check = |what: &str, config: Option<&str>, rootfs: &dyn Fn(&Path), word: &str| {
         fs::create_dir(&bad).unwrap();
         rootfs(&bad.join("rootfs"));
-        config.map(|config| fs::write(bad.join("config.json"), config).unwrap());
+        if let Some(config) = config {
+            fs::write(bad.join("config.json"), config).unwrap();
+        }
         // Neither alone nor beside a good one.
         for bundles in [&[&*bad][..], &[&*good, &*bad]] {
             let sentence = refused(&home, bundles);
