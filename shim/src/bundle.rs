@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
 
 /// The longest id, as containerd's `identifiers` package has it.
@@ -112,6 +113,8 @@ struct Linux {
     #[serde(default)]
     cgroups_path: Option<String>,
     #[serde(default)]
+    resources: Option<LinuxResources>,
+    #[serde(default)]
     namespaces: Option<Vec<Namespace>>,
 }
 
@@ -177,6 +180,11 @@ impl Bundle {
             Some(path) if !path.is_empty() => Cow::Borrowed(path),
             _ => Cow::Owned(format!("/{namespace}/{id}")),
         }
+    }
+
+    /// The cgroup's limits.
+    pub fn take_resources(&mut self) -> Option<LinuxResources> {
+        self.config.linux.as_mut()?.resources.take()
     }
 
     /// Whether the container's init is the first process of a PID namespace of its own, so that the

@@ -8,7 +8,7 @@
 //! Needs Linux 5.8, and a caller with one thread only.
 
 mod child;
-mod clone;
+pub(crate) mod clone;
 mod namespaces;
 mod report;
 mod terminal;

@@ -49,8 +49,8 @@ impl Logger {
             .env("CONTAINER_ID", owner.container)
             .env("CONTAINER_NAMESPACE", owner.namespace);
         let keep = [stdout.as_fd(), stderr.as_fd(), ready_writer.as_fd()];
-        let worker = Worker::fork(&keep, |reporter, kept| {
-            become_program(&mut command, reporter, kept);
+        let worker = Worker::fork(None, &keep, |start, kept| {
+            become_program(&mut command, start.reporter, kept);
         })?;
         let ended = Some(owner.children.watch(worker.pid));
         Ok(Self {

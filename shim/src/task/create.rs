@@ -103,7 +103,7 @@ impl Shim {
     }
 
     async fn make(&self, request: &CreateRequest) -> Result<Made, Error> {
-        let bundle = Bundle::read(&request.bundle).map_err(Error::invalid)?;
+        let mut bundle = Bundle::read(&request.bundle).map_err(Error::invalid)?;
         let path = bundle.cgroup_path(&self.namespace, &request.id);
         let cgroup = Cgroup::at(&path).map_err(Error::invalid)?;
         let opened = Streams::open(&request.streams, self.owner(&request.id)).await;
@@ -113,6 +113,7 @@ impl Shim {
             bundle: request.bundle.clone(),
             rootfs: request.rootfs.iter().map(root_mount).collect(),
             cgroup: cgroup.clone(),
+            resources: bundle.take_resources(),
             scratch: self.scratch.clone(),
             terminal: request.streams.terminal,
         };

@@ -8,12 +8,12 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::console::ConsoleSocket;
 use super::executor::Init;
 use super::rootfs::{self, RootMount};
-use super::{Reporter, WorkerError, hooks, late, mounts, spec};
+use super::{Reporter, Start, WorkerError, hooks, late, mounts, spec};
 use crate::bundle::{BundleError, read_config};
 use crate::cgroup::{self, Cgroup};
 use crate::process::ProcessSetup;
@@ -32,6 +32,8 @@ pub struct CreateJob {
     pub rootfs: Vec<RootMount>,
     /// The container's cgroup.
     pub cgroup: Cgroup,
+    /// Its limits.
+    pub resources: Option<LinuxResources>,
     /// A directory that the worker may cover with its own scratch files.
     pub scratch: PathBuf,
     /// Whether standard streams come as a terminal.
@@ -58,14 +60,19 @@ pub struct Streams {
 }
 
 /// Makes the container and reports what came of it.
-pub fn create(job: &CreateJob, streams: Streams, reporter: Reporter) {
-    let reporter = Rc::new(reporter);
-    if let Err(error) = make(job, streams, &reporter) {
+pub fn create(job: &CreateJob, streams: Streams, start: Start) {
+    let reporter = Rc::new(start.reporter);
+    if let Err(error) = make(job, streams, &reporter, start.in_cgroup) {
         reporter.failed(&crate::sentence::sentence(&error));
     }
 }
 
-fn make(job: &CreateJob, streams: Streams, reporter: &Rc<Reporter>) -> Result<(), WorkerError> {
+fn make(
+    job: &CreateJob,
+    streams: Streams,
+    reporter: &Rc<Reporter>,
+    in_cgroup: bool,
+) -> Result<(), WorkerError> {
     let mut spec = parse(&job.bundle)?;
     spec::check(&spec, &job.bundle, !job.rootfs.is_empty())?;
     let setup = setup(&spec, &job.scratch.join(SECCOMP_CACHE))?;
@@ -79,13 +86,10 @@ fn make(job: &CreateJob, streams: Streams, reporter: &Rc<Reporter>) -> Result<()
     rootfs::check_dev(&rootfs).map_err(|why| invalid(job, why))?;
     mounts::scratch(&job.scratch)?;
 
-    let resources = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.resources().as_ref());
-    job.cgroup.create(resources)?;
-    reporter.cgroup_made();
-    job.cgroup.join(0)?;
+    match in_cgroup {
+        true => job.cgroup.join_v1()?,
+        false => job.cgroup.join(0)?,
+    }
     let private = spec::has_cgroup_namespace(&spec);
     let late = match spec.mounts_mut() {
         Some(mounts) => late::take(mounts, &job.cgroup, private)?,
@@ -99,7 +103,10 @@ fn make(job: &CreateJob, streams: Streams, reporter: &Rc<Reporter>) -> Result<()
     let init = Init::new(setup, late, reporter.clone(), streams.start_error);
     spec::alter(&mut spec, &rootfs);
     hooks::redirect(&mut spec, std::os::unix::process::parent_id(), &job.bundle);
-    build(job, &spec, streams.stdio, init, reporter)
+    let made = build(job, &spec, streams.stdio, init.clone(), reporter);
+    // Its detached mounts take their time to close, and the worker ends now: the kernel does it then.
+    std::mem::forget(init);
+    made
 }
 
 /// The last steps, checked while everything of the machine is still in sight.

@@ -19,13 +19,12 @@ mod run;
 mod spec;
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::unistd::{ForkResult, Pid, fork};
 
 pub use container::{CreateJob, Created, SECCOMP_CACHE};
 pub use failure::WorkerError;
@@ -33,6 +32,7 @@ pub use report::{Packet, Reporter};
 pub use rootfs::RootMount;
 pub use run::{Given, create, remove_cgroup, run};
 
+use crate::exec::clone::{self, Clone, clone};
 use report::Receiver;
 
 /// How long an operation may take before its worker is killed. Hooks and network file systems
@@ -43,6 +43,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(120);
 pub struct Worker {
     /// Its process id. The shim reaps it.
     pub pid: i32,
+    pidfd: OwnedFd,
     receiver: Receiver,
 }
 
@@ -50,11 +51,15 @@ impl Worker {
     /// Forks a worker that runs `operation`. It keeps the descriptors in `keep` and no others; in
     /// `operation` they have new numbers, those in the same order that it is called with.
     ///
+    /// It starts in the v2 cgroup whose directory is `cgroup`: to move a process there later, the
+    /// kernel would wait until every CPU has passed a quiet moment, some milliseconds.
+    ///
     /// # Errors
     /// When the process has other threads or can't be forked.
     pub fn fork(
+        cgroup: Option<BorrowedFd<'_>>,
         keep: &[BorrowedFd<'_>],
-        operation: impl FnOnce(Reporter, Vec<OwnedFd>),
+        operation: impl FnOnce(Start, Vec<OwnedFd>),
     ) -> io::Result<Self> {
         // Tests are multi-threaded, and theirs do nothing in the child that could hang it.
         if !cfg!(test) && !is_single_threaded()? {
@@ -68,20 +73,25 @@ impl Worker {
             None,
             SockFlag::SOCK_CLOEXEC,
         )?;
-        // SAFETY: there is one thread, so no lock is held by another in the child's copy, and the
-        // child never returns into the runtime: it ends in `_exit` below.
-        match unsafe { fork() }? {
-            ForkResult::Parent { child } => {
+        match clone(cgroup)? {
+            Clone::Parent { pid, pidfd } => {
                 drop(sender);
                 Ok(Self {
-                    pid: child.as_raw(),
+                    pid,
+                    pidfd,
                     receiver: Receiver::new(receiver)?,
                 })
             }
-            ForkResult::Child => {
+            Clone::Child { in_cgroup } => {
                 let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     let (reporter, kept) = enter(&sender, keep);
-                    operation(reporter, kept);
+                    operation(
+                        Start {
+                            reporter,
+                            in_cgroup,
+                        },
+                        kept,
+                    );
                 }));
                 // SAFETY: ends the process without running what the shim registered for its own
                 // end; nothing of the worker's is left to be written.
@@ -108,9 +118,16 @@ impl Worker {
 
     /// Kills the worker.
     pub fn kill(&self) {
-        // It may have ended: then it is a zombie until the shim reaps it, and this does nothing.
-        let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+        clone::kill(self.pidfd.as_fd());
     }
+}
+
+/// What an operation starts with.
+pub struct Start {
+    /// Where it reports to.
+    pub reporter: Reporter,
+    /// Whether it is in the v2 cgroup that it was to start in.
+    pub in_cgroup: bool,
 }
 
 /// Sets up a new worker: no signals blocked, no descriptors but standard streams and `keep`.

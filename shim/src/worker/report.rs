@@ -12,15 +12,12 @@ use crate::log::DIAGNOSTIC_PACKET;
 /// The longest packet in bytes; longer text is cut.
 const LONGEST: usize = 8192;
 
-const STEP: u8 = b'S';
 const FAILED: u8 = b'F';
 const DONE: u8 = b'P';
 
 /// One packet.
 #[derive(Debug)]
 pub enum Packet {
-    /// The container's cgroup exists now, so a failure must remove it.
-    CgroupMade,
     /// An error that libcontainer logged: a cause, perhaps, if the operation fails.
     Diagnostic(String),
     /// The operation failed, for this reason.
@@ -50,11 +47,6 @@ impl Reporter {
         // SAFETY: the duplicate was just made and is owned by nobody else.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self { socket })
-    }
-
-    /// Says that the container's cgroup exists.
-    pub fn cgroup_made(&self) {
-        self.send(STEP, b"", &[]);
     }
 
     /// Says why the operation failed. The first reason counts.
@@ -142,7 +134,6 @@ fn read(socket: &OwnedFd) -> io::Result<Option<Packet>> {
     };
     let string = || String::from_utf8_lossy(rest).into_owned();
     Ok(Some(match *kind {
-        STEP => Packet::CgroupMade,
         DIAGNOSTIC_PACKET => Packet::Diagnostic(string()),
         FAILED => Packet::Failed(string()),
         DONE => match rest.try_into() {
@@ -176,12 +167,10 @@ mod tests {
     #[test]
     fn packets_arrive_as_they_were_sent() {
         let (reporter, socket) = pair();
-        reporter.cgroup_made();
         reporter.failed("no such file");
         reporter.done(42, &[]);
         drop(reporter);
         let next = || read(&socket).expect("readable");
-        assert!(matches!(next(), Some(Packet::CgroupMade)));
         assert!(matches!(next(), Some(Packet::Failed(why)) if why == "no such file"));
         assert!(matches!(next(), Some(Packet::Done { pid: 42, .. })));
         assert!(next().is_none());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::container::{self, CreateJob, Created, Streams};
 use super::failure::explain;
-use super::{Packet, TIMEOUT, Worker, WorkerError};
+use super::{Packet, Start, TIMEOUT, Worker, WorkerError};
 use crate::cgroup::Cgroup;
 use crate::reap::{Children, Exited};
 
@@ -20,14 +20,7 @@ pub struct Given {
 /// The process that was made, and descriptors for the shim.
 type Made = (i32, Vec<OwnedFd>);
 
-/// What came of an operation.
-#[derive(Default)]
-struct Outcome {
-    cgroup_made: bool,
-    diagnostics: Vec<String>,
-}
-
-/// Makes a container. Of one that can't be made, nothing is left.
+/// Makes a container, in its cgroup. Of one that can't be made, nothing is left.
 ///
 /// # Errors
 /// [`WorkerError`], one sentence.
@@ -36,32 +29,42 @@ pub async fn create(
     job: CreateJob,
     given: Given,
 ) -> Result<Created, WorkerError> {
+    job.cgroup.create(job.resources.as_ref())?;
+    match create_in_cgroup(children, &job, given).await {
+        Ok(created) => Ok(created),
+        Err(error) => {
+            if let Err(left) = remove_cgroup(children, &job.cgroup).await {
+                tracing::error!("after a failed create: {left}");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn create_in_cgroup(
+    children: &Children,
+    job: &CreateJob,
+    given: Given,
+) -> Result<Created, WorkerError> {
     let keep: Vec<BorrowedFd<'_>> = std::iter::once(&given.start_error)
         .chain(&given.stdio)
         .map(AsFd::as_fd)
         .collect();
-    let mut worker = Worker::fork(&keep, |reporter, mut kept| {
-        let stdio = kept.split_off(1);
-        if let Some(start_error) = kept.pop() {
-            container::create(&job, Streams { start_error, stdio }, reporter);
-        }
-    })
+    let directory = job.cgroup.open_unified()?;
+    let mut worker = Worker::fork(
+        directory.as_ref().map(AsFd::as_fd),
+        &keep,
+        |start, mut kept| {
+            let stdio = kept.split_off(1);
+            if let Some(start_error) = kept.pop() {
+                container::create(job, Streams { start_error, stdio }, start);
+            }
+        },
+    )
     .map_err(|cause| WorkerError::step("a worker can't be forked", cause))?;
     drop(given);
     let ended = children.watch(worker.pid);
-    let mut outcome = Outcome::default();
-    let result = finish(&mut worker, ended, &mut outcome, TIMEOUT).await;
-    let (pid, mut fds) = match result {
-        Ok(done) => done,
-        Err(error) => {
-            if outcome.cgroup_made
-                && let Err(left) = remove_cgroup(children, &job.cgroup).await
-            {
-                tracing::error!("after a failed create: {left}");
-            }
-            return Err(error);
-        }
-    };
+    let (pid, mut fds) = finish(&mut worker, ended, TIMEOUT).await?;
     let console = if fds.len() > 1 { fds.pop() } else { None };
     match fds.pop() {
         Some(start) => Ok(Created {
@@ -100,24 +103,22 @@ pub async fn run(
     what: &str,
     operation: impl FnOnce() -> Result<(), String>,
 ) -> Result<(), WorkerError> {
-    let mut worker = Worker::fork(&[], |reporter, _| match operation() {
+    let mut worker = Worker::fork(None, &[], |Start { reporter, .. }, _| match operation() {
         Ok(()) => reporter.done(0, &[]),
         Err(error) => reporter.failed(&error),
     })
     .map_err(|cause| WorkerError::step(format!("a worker for {what} can't be forked"), cause))?;
     let ended = children.watch(worker.pid);
-    finish(&mut worker, ended, &mut Outcome::default(), TIMEOUT)
-        .await
-        .map(drop)
+    finish(&mut worker, ended, TIMEOUT).await.map(drop)
 }
 
 /// Takes the worker's packets until it is done, has failed, or is out of time.
 async fn finish(
     worker: &mut Worker,
     mut ended: Exited,
-    outcome: &mut Outcome,
     limit: Duration,
 ) -> Result<Made, WorkerError> {
+    let mut outcome = Outcome::default();
     let deadline = tokio::time::sleep(limit);
     tokio::pin!(deadline);
     loop {
@@ -156,11 +157,16 @@ async fn finish(
     }
 }
 
+/// What has been heard so far.
+#[derive(Default)]
+struct Outcome {
+    diagnostics: Vec<String>,
+}
+
 impl Outcome {
     /// Takes one packet; the last one has what was made.
     fn take(&mut self, packet: Packet) -> Result<Option<Made>, WorkerError> {
         match packet {
-            Packet::CgroupMade => self.cgroup_made = true,
             Packet::Diagnostic(text) => self.diagnostics.push(text),
             Packet::Failed(why) => {
                 return Err(WorkerError::Container(explain(&why, &self.diagnostics)));
