@@ -19,7 +19,7 @@ fn create_start_wait_delete() {
     let created = shim.state("c1", "").expect("it exists");
     assert_eq!(created.status.enum_value(), Ok(Status::CREATED));
     assert_ne!(created.pid, 0);
-    assert_eq!(process_state(created.pid as i32), Some('S'));
+    assert!(process_state(created.pid as i32).is_some_and(|state| state != 'Z'));
 
     assert_eq!(
         shim.start_container("c1").expect("started").pid,

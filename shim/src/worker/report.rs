@@ -54,6 +54,12 @@ impl Reporter {
         self.send(FAILED, &why.as_bytes()[..why.len().min(LONGEST - 1)], &[]);
     }
 
+    /// Tells what may be the cause of a failure, as the log does in a worker.
+    #[cfg(test)]
+    pub fn diagnostic(&self, text: &str) {
+        self.send(DIAGNOSTIC_PACKET, text.as_bytes(), &[]);
+    }
+
     /// Says that the operation is done.
     pub fn done(&self, pid: i32, fds: &[BorrowedFd<'_>]) {
         self.send(DONE, &pid.to_le_bytes(), fds);

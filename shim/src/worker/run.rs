@@ -176,3 +176,58 @@ impl Outcome {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a worker with `operation` and reaps it.
+    fn outcome(limit: Duration, operation: impl FnOnce(Start)) -> Result<Made, WorkerError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let children = Children::default();
+            let mut worker = Worker::fork(None, &[], |start, _| operation(start)).expect("forked");
+            // This process doesn't reap by signals, so the end is never heard here.
+            let ended = children.watch(worker.pid);
+            let result = finish(&mut worker, ended, limit).await;
+            worker.kill();
+            let pid = nix::unistd::Pid::from_raw(worker.pid);
+            nix::sys::wait::waitpid(pid, None).expect("it is ours and ends");
+            result
+        })
+    }
+
+    #[test]
+    fn trap_12_an_operation_that_hangs_is_given_up() {
+        let result = outcome(Duration::from_millis(50), |_| {
+            loop {
+                // SAFETY: waits for a signal; touches no memory.
+                unsafe { libc::pause() };
+            }
+        });
+        let why = result.expect_err("it hangs").to_string();
+        assert!(why.contains("given up"), "{why}");
+    }
+
+    #[test]
+    fn trap_9_a_failure_comes_with_what_was_logged_first() {
+        let result = outcome(TIMEOUT, |start| {
+            start.reporter.diagnostic("mount /data: no such device");
+            start.reporter.diagnostic("failed to prepare rootfs");
+            start.reporter.failed("failed to create container");
+        });
+        let why = result.expect_err("it failed").to_string();
+        assert_eq!(
+            why,
+            "failed to create container: mount /data: no such device"
+        );
+    }
+
+    #[test]
+    fn what_was_made_is_reported() {
+        let (pid, fds) = outcome(TIMEOUT, |start| start.reporter.done(42, &[])).expect("made");
+        assert_eq!((pid, fds.len()), (42, 0));
+    }
+}
