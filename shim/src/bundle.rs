@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
 
+use crate::stdio::Size;
+
 /// The longest id, as containerd's `identifiers` package has it.
 const MAX_ID: usize = 76;
 
@@ -102,9 +104,24 @@ struct Config {
     #[serde(default)]
     annotations: Option<HashMap<String, String>>,
     #[serde(default)]
+    process: Option<Process>,
+    #[serde(default)]
     linux: Option<Linux>,
     #[serde(default)]
     hooks: Option<Hooks>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    #[serde(default)]
+    console_size: Option<ConsoleSize>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ConsoleSize {
+    height: u16,
+    width: u16,
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,6 +197,15 @@ impl Bundle {
             Some(path) if !path.is_empty() => Cow::Borrowed(path),
             _ => Cow::Owned(format!("/{namespace}/{id}")),
         }
+    }
+
+    /// The size that the init's terminal begins with.
+    pub fn console_size(&self) -> Option<Size> {
+        let size = self.config.process.as_ref()?.console_size.as_ref()?;
+        Some(Size {
+            width: size.width,
+            height: size.height,
+        })
     }
 
     /// The cgroup's limits.

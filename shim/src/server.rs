@@ -22,6 +22,9 @@ use crate::task::Shim;
 /// A worker's end is the last that is heard of a create or exec: when nothing has come for so long, the
 /// containers run by themselves.
 const REST: Duration = Duration::from_secs(2);
+/// A shim without any container for so long was forgotten by its client: longer than any client waits
+/// before it tries a Pod's sandbox again.
+const FORGOTTEN: Duration = Duration::from_secs(600);
 /// How long the last events may take to be delivered after Shutdown.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// How long the last answers may take to be sent.
@@ -105,6 +108,8 @@ async fn run(args: &Args, listener: UnixListener, address: &Address) -> Result<(
     tracing::info!("serving on {}", address.url());
     let rest = tokio::time::sleep(REST);
     tokio::pin!(rest);
+    let forgotten = tokio::time::sleep(FORGOTTEN);
+    tokio::pin!(forgotten);
     loop {
         tokio::select! {
             notice = signals.next() => match notice? {
@@ -120,6 +125,13 @@ async fn run(args: &Args, listener: UnixListener, address: &Address) -> Result<(
             () = &mut rest, if !rest.is_elapsed() => {
                 if let Err(error) = carob_rest::give_back() {
                     tracing::debug!("memory is kept: {error}");
+                }
+            }
+            () = shim.emptied() => forgotten.as_mut().reset(Instant::now() + FORGOTTEN),
+            () = &mut forgotten, if !forgotten.is_elapsed() => {
+                if shim.is_empty() {
+                    tracing::info!("ended, having no container for long");
+                    break;
                 }
             }
             () = shim.ended() => break,

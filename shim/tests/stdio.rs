@@ -242,6 +242,7 @@ fn a_logging_program_as_containerd_documents_it() {
 fn terminal(shim: &mut Shim, id: &str, args: &[&str], stdout: &str, stdin: &str) {
     let mut spec = config(args);
     spec["process"]["terminal"] = Value::Bool(true);
+    spec["process"]["consoleSize"] = json!({ "height": 7, "width": 77 });
     let bundle = shim.bundle(id, spec);
     let mut request = shim.request(id, &bundle);
     request.terminal = true;
@@ -293,7 +294,7 @@ fn a_terminal_into_a_log_and_an_exec_with_one() {
     terminal(
         &mut shim,
         "c1",
-        &["sh", "-c", "echo hello; sleep 1000"],
+        &["sh", "-c", "stty size; echo hello; sleep 1000"],
         &url,
         "",
     );
@@ -301,6 +302,7 @@ fn a_terminal_into_a_log_and_an_exec_with_one() {
     wait_until("the log has it", || {
         text(&log).contains(" stdout F hello\r\n")
     });
+    assert!(text(&log).contains(" stdout F 7 77\r\n"), "{}", text(&log));
     let process = json!({
         "args": ["sh", "-c", "stty size; test -t 1 && echo tty"], "cwd": "/", "env": ["PATH=/bin"],
         "user": { "uid": 0, "gid": 0 }, "terminal": true,

@@ -73,7 +73,7 @@ impl Shim {
         match self.make(&request).await {
             Ok(made) => Ok(self.created(&request, made)),
             Err(error) => {
-                self.containers().remove(&id);
+                self.take(&id);
                 Err(error)
             }
         }
@@ -132,8 +132,14 @@ impl Shim {
         let pidfd = rustix::process::Pid::from_raw(pid)
             .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
         let exited = self.children.watch(pid);
+        let attach = |streams: &mut Streams, console| {
+            streams.attach_console(console)?;
+            bundle
+                .console_size()
+                .map_or(Ok(false), |size| streams.resize(size))
+        };
         if let Some(console) = console
-            && let Err(cause) = streams.attach_console(console)
+            && let Err(cause) = attach(&mut streams, console)
         {
             remove_cgroup(&self.children, &cgroup)
                 .await

@@ -79,7 +79,7 @@ impl Shim {
             }
             return Err(Error::internal(error));
         }
-        let Some(container) = self.containers().remove(id) else {
+        let Some(container) = self.take(id) else {
             return Err(Error::not_found(id, ""));
         };
         let pid = container.init.pid();

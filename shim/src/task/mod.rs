@@ -49,6 +49,7 @@ pub struct Shim {
     children: Children,
     containers: Mutex<BTreeMap<String, Container>>,
     shutdown: Notify,
+    emptied: Notify,
 }
 
 /// One container.
@@ -79,6 +80,7 @@ impl Shim {
             children: Children::default(),
             containers: Mutex::default(),
             shutdown: Notify::new(),
+            emptied: Notify::new(),
         }
     }
 
@@ -140,7 +142,7 @@ impl Shim {
     /// Asks the shim to end, which it does once it has no container. `now` also gives up events that nobody
     /// has taken yet.
     pub fn shutdown(&self, now: bool) {
-        if self.containers().is_empty() {
+        if self.is_empty() {
             if now {
                 self.publisher.give_up();
             }
@@ -151,6 +153,26 @@ impl Shim {
     /// Waits until the shim is to end.
     pub async fn ended(&self) {
         self.shutdown.notified().await;
+    }
+
+    /// Whether there is no container, not even one that is being made.
+    pub fn is_empty(&self) -> bool {
+        self.containers().is_empty()
+    }
+
+    /// Waits until the last container is gone.
+    pub async fn emptied(&self) {
+        self.emptied.notified().await;
+    }
+
+    /// Takes the container out, when nobody needs it any more.
+    fn take(&self, id: &str) -> Option<Container> {
+        let mut containers = self.containers();
+        let container = containers.remove(id);
+        if containers.is_empty() {
+            self.emptied.notify_one();
+        }
+        container
     }
 
     /// Delivers the events that are still queued.
