@@ -3,7 +3,7 @@
 //! Every step opens one name in one directory without following links, so nothing outside the layers
 //! can be reached.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,9 +25,10 @@ pub(crate) struct Stack {
 }
 
 /// A directory as the layers that have it, by number, the topmost first.
-type Merged = Vec<(usize, Rc<OwnedFd>)>;
+pub(crate) type Merged = Vec<(usize, Rc<OwnedFd>)>;
 
-enum Found {
+/// What a path or name stands for.
+pub(crate) enum Found {
     Nothing,
     Directory(Merged),
     Other(OwnedFd, FileStat),
@@ -88,7 +89,8 @@ impl Stack {
         Ok(current)
     }
 
-    fn resolve(&self, path: &Path) -> io::Result<Found> {
+    /// What is at `path` in the image, symbolic links followed within the image.
+    pub(crate) fn resolve(&self, path: &Path) -> io::Result<Found> {
         let mut todo: VecDeque<OsString> = VecDeque::new();
         prepend(&mut todo, path);
         let mut parents: Vec<Merged> = Vec::new();
@@ -135,7 +137,7 @@ fn prepend(todo: &mut VecDeque<OsString>, path: &Path) {
 
 /// One name in a merged directory (kernel documentation, overlayfs: upper hides lower, directories
 /// merge, whiteouts and opaque directories end the search).
-fn lookup(directory: &Merged, name: &OsStr, through_opaque: bool) -> io::Result<Found> {
+pub(crate) fn lookup(directory: &Merged, name: &OsStr, through_opaque: bool) -> io::Result<Found> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut merged: Merged = Vec::new();
     for (number, parent) in directory {
@@ -164,6 +166,17 @@ fn lookup(directory: &Merged, name: &OsStr, through_opaque: bool) -> io::Result<
     })
 }
 
+/// All names in a merged directory, those of whiteouts among them: [`lookup`] finds nothing there.
+pub(crate) fn names(directory: &Merged) -> io::Result<BTreeSet<OsString>> {
+    let mut names = BTreeSet::new();
+    for (_, fd) in directory {
+        for entry in std::fs::read_dir(by_fd(fd))? {
+            names.insert(entry?.file_name());
+        }
+    }
+    Ok(names)
+}
+
 fn is_opaque(fd: &OwnedFd) -> bool {
     let mut value = [0; 2];
     // Absent, or not supported by the file system: not opaque either way.
@@ -176,7 +189,8 @@ pub(crate) fn by_fd(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-fn kind(status: &FileStat) -> SFlag {
+/// The type of a file.
+pub(crate) fn kind(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
 }
 

@@ -1,6 +1,7 @@
 //! Container images: names, registries, archives, and the store of unpacked layers.
 
 pub mod config;
+mod copy;
 pub mod digest;
 mod document;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod reference;
 pub mod store;
 pub mod unpack;
 pub mod users;
+mod xattrs;
 
 #[cfg(test)]
 mod testing;

@@ -4,11 +4,12 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use carob_bundles::image::overlay::Image;
 use carob_bundles::spec::{self, ContainerInput, PodFiles, VolumeBind};
 use carob_core::env::{Environment, Facts};
-use carob_core::pod::{Container, MountPropagation};
+use carob_core::pod::Container;
 use oci_spec::runtime::Spec;
 
 use super::container::{CreateError, private_dir};
@@ -22,12 +23,12 @@ impl Executor {
         &self,
         instance: &Instance,
         sandbox: &Sandbox,
+        image_volumes: Vec<VolumeBind>,
     ) -> Result<(Spec, Vec<Mount>), CreateError> {
         let container = self
             .container(&instance.name)
             .ok_or_else(|| CreateError::config("the Pod has no such container"))?;
-        let image = self.live.borrow().images.get(&instance.name).cloned();
-        let image = image.ok_or_else(|| CreateError::create("its image is not ready"))?;
+        let image = self.image(instance)?;
         let environment = Environment::of(&self.pod, container, &self.facts(sandbox))
             .map_err(CreateError::config)?;
         let dir = self.container_dir(instance);
@@ -36,27 +37,7 @@ impl Executor {
         let rootfs = overlay(&image, &dir).map_err(files)?;
         let termination_log = self.make_termination_log(instance).map_err(files)?;
         let mut mounts = self.volume_binds(container, &environment)?;
-        for (index, path) in image
-            .config
-            .volumes_for(container, &container.image)
-            .map_err(CreateError::config)?
-            .into_iter()
-            .enumerate()
-        {
-            let source = dir.join(format!("image-volume-{index}"));
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(&source)
-                .map_err(files)?;
-            mounts.push(VolumeBind {
-                source,
-                destination: path,
-                read_only: false,
-                recursive_read_only: false,
-                propagation: MountPropagation::None,
-            });
-        }
+        mounts.extend(image_volumes);
         let variables: Vec<_> = environment
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -103,6 +84,12 @@ impl Executor {
         };
         let spec = spec::container(&input).map_err(|e| CreateError::spec(&e))?;
         Ok((spec, rootfs))
+    }
+
+    /// The image of an instance.
+    pub(super) fn image(&self, instance: &Instance) -> Result<Rc<Image>, CreateError> {
+        let image = self.live.borrow().images.get(&instance.name).cloned();
+        image.ok_or_else(|| CreateError::create("its image is not ready"))
     }
 
     fn facts(&self, sandbox: &Sandbox) -> Facts {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use carob_bundles::spec::SpecError;
+use carob_bundles::spec::{SpecError, VolumeBind};
 use carob_core::action::Signal;
 use carob_core::event::{Event, StartFailure};
 use jiff::Timestamp;
@@ -81,19 +81,21 @@ impl Executor {
     }
 
     async fn try_create(self: &Rc<Self>, id: &str, instance: &Instance) -> Result<(), CreateError> {
+        if self.live.borrow().containers.contains_key(id) {
+            return Ok(());
+        }
+        // Takes a while, so it comes before the look at the sandbox.
+        let image_volumes = self.image_volumes(instance).await?;
         let sandbox = self
             .live
             .borrow()
             .sandbox
             .clone()
             .ok_or_else(|| CreateError::create("the Pod's sandbox is gone"))?;
-        if self.live.borrow().containers.contains_key(id) {
-            return Ok(());
-        }
         let bundle = self.bundle(&instance.name, instance.attempt);
         let files = |e: io::Error| CreateError::create(format!("cannot prepare {bundle:?}: {e}"));
         private_dir(&bundle).map_err(files)?;
-        let (config, rootfs) = self.config(instance, &sandbox)?;
+        let (config, rootfs) = self.config(instance, &sandbox, image_volumes)?;
         let config = serde_json::to_vec(&config).map_err(|e| files(e.into()))?;
         fs::write(bundle.join(ID_FILE), id).map_err(files)?;
         private::write(&bundle.join("config.json"), &config).map_err(files)?;
@@ -130,9 +132,10 @@ impl Executor {
         &self,
         instance: &Instance,
         sandbox: &Sandbox,
+        image_volumes: Vec<VolumeBind>,
     ) -> Result<(oci_spec::runtime::Spec, Vec<Mount>), CreateError> {
         match &self.source {
-            Source::Manifest => self.image_config(instance, sandbox),
+            Source::Manifest => self.image_config(instance, sandbox, image_volumes),
             Source::Bundles(bundles, _) => {
                 let dir = bundles
                     .get(&instance.name)

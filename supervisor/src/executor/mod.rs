@@ -6,6 +6,7 @@ mod container;
 mod exit;
 mod files;
 mod image;
+mod image_volumes;
 mod sandbox;
 
 use std::cell::RefCell;

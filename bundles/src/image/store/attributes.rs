@@ -6,11 +6,9 @@
 //! directories goes on top, with the right attributes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,6 +18,7 @@ use super::{Layer, Lease, Store};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::error::{IoContext, Result};
 use crate::image::merged::{Stack, by_fd};
+use crate::image::xattrs;
 
 impl Store {
     /// A layer with nothing in it, for images of no layers.
@@ -128,8 +127,8 @@ fn copy_directories(
         let status = fs::metadata(&source_path)?;
         fchown(&directory, Some(status.uid()), Some(status.gid()))?;
         directory.set_permissions(status.permissions())?;
-        for name in xattr_names(&source_path)? {
-            copy_xattr(&source_path, &directory, &name)?;
+        for name in xattrs::names(&source_path)? {
+            xattrs::copy(&source_path, &target, &name)?;
         }
     }
     // Making a directory changes its parent's time.
@@ -142,29 +141,5 @@ fn copy_directories(
             File::open(root.join(path))?.set_times(times)?;
         }
     }
-    Ok(())
-}
-
-/// Extended attributes other than overlayfs's own.
-fn xattr_names(path: &Path) -> io::Result<Vec<OsString>> {
-    // The kernel's limit for a list of names.
-    let mut buffer = vec![0; 64 << 10];
-    let length = match rustix::fs::listxattr(path, &mut buffer[..]) {
-        Ok(length) => length,
-        Err(rustix::io::Errno::NOTSUP) => 0,
-        Err(error) => return Err(error.into()),
-    };
-    let names = buffer[..length].split(|b| *b == 0);
-    Ok(names
-        .filter(|name| !name.is_empty() && !name.starts_with(b"trusted."))
-        .map(|name| OsStr::from_bytes(name).to_owned())
-        .collect())
-}
-
-fn copy_xattr(from: &Path, to: &File, name: &OsStr) -> io::Result<()> {
-    // The kernel's limit for a value.
-    let mut buffer = vec![0; 64 << 10];
-    let length = rustix::fs::getxattr(from, name, &mut buffer[..])?;
-    rustix::fs::fsetxattr(to, name, &buffer[..length], rustix::fs::XattrFlags::empty())?;
     Ok(())
 }
