@@ -1,7 +1,8 @@
 //! Tests of what the shim does on its own (cgroups, last steps, exec), with real processes, as root.
 //!
 //! Forking with threads around is unsafe, so this has no test harness: each test runs in a process
-//! of its own with one thread. An argument picks the tests whose name contains it.
+//! of its own with one thread. An argument picks the tests whose name contains it, with `--exact` the one
+//! of that name; `--list` names them, as cargo-nextest wants it.
 
 // A test fails by a panic; clippy knows tests by the attribute that these have not.
 #![allow(clippy::unwrap_used)]
@@ -20,9 +21,8 @@ use std::process::ExitCode;
 pub type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    // What cargo or a user may pass to a test harness is not all for us.
-    let filter = args.find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
     let lists: [&[Test]; 5] = [
         starting::TESTS,
         entering::TESTS,
@@ -30,13 +30,24 @@ fn main() -> ExitCode {
         limits::TESTS,
         hiding::TESTS,
     ];
+    let tests = lists.into_iter().flatten();
+    if has("--list") {
+        // None is ignored.
+        tests
+            .filter(|_| !has("--ignored"))
+            .for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    // What else cargo or a user may pass to a test harness is not for us.
+    let filter = args.iter().find(|arg| !arg.starts_with('-'));
+    let wanted = |name: &str| match filter {
+        Some(filter) if has("--exact") => name == filter,
+        Some(filter) => name.contains(filter.as_str()),
+        None => true,
+    };
     let mut failed = 0;
     let mut passed = 0;
-    for (name, test) in lists
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| name.contains(&filter))
-    {
+    for (name, test) in tests.filter(|(name, _)| wanted(name)) {
         if run(*test) {
             passed += 1;
             println!("test {name} ... ok");
