@@ -15,5 +15,6 @@ mod private;
 mod prune;
 mod record;
 pub mod runtime;
+pub mod sentence;
 pub mod volume;
 mod watch;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use carob::cli::{Cli, EXIT_CAROB};
+use carob::sentence::sentence;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("carob: {error:#}");
+            eprintln!("carob: {}", sentence(&error));
             ExitCode::from(EXIT_CAROB)
         }
     }

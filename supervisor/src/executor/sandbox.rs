@@ -19,6 +19,7 @@ use crate::private;
 use crate::prune::ID_FILE;
 use crate::record::make_pod_dir;
 use crate::runtime::{CreateTask, Shim, TaskError};
+use crate::sentence::sentence;
 
 /// The name of the sandbox's bundle; no container's name has an underscore.
 const NAME: &str = "_sandbox";
@@ -49,9 +50,9 @@ impl Executor {
                 ips,
             }),
             Err(error) => {
-                let mut message = format!("{error:#}");
+                let mut message = sentence(&error);
                 if let Err(error) = self.clean_sandbox(attempt).await {
-                    message = format!("{message}; and cleaning up failed: {error:#}");
+                    message = format!("{message}; and cleaning up failed: {}", sentence(&error));
                 }
                 self.tell(Event::SandboxFailed { attempt, message });
             }
@@ -187,7 +188,7 @@ impl Executor {
             Ok(()) => Event::SandboxRemoved { attempt },
             Err(error) => Event::SandboxRemoveFailed {
                 attempt,
-                message: format!("{error:#}"),
+                message: sentence(&error),
             },
         });
     }
