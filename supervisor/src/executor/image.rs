@@ -60,7 +60,13 @@ impl Executor {
             Err(error) => Event::ImageFailed {
                 container,
                 reason: failure(&error),
-                message: error.to_string(),
+                message: match error {
+                    // A kubelet's words.
+                    ImageError::NotPresent(image) => format!(
+                        "Container image {image:?} is not present with pull policy of Never"
+                    ),
+                    other => other.to_string(),
+                },
             },
         });
     }
