@@ -11,7 +11,7 @@ use carob_core::pod::Pod;
 use carob_core::state::PodState;
 use carob_core::status::PodStatus;
 use tokio::sync::mpsc;
-use tokio::task;
+use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::executor::Executor;
@@ -28,6 +28,8 @@ pub struct Actor {
     claim: Claim,
     executor: Rc<Executor>,
     inbox: mpsc::UnboundedReceiver<Event>,
+    /// Actions under way.
+    effects: JoinSet<()>,
     watch: Watch,
 }
 
@@ -46,6 +48,7 @@ impl Actor {
             claim,
             executor,
             inbox,
+            effects: JoinSet::new(),
             watch,
         }
     }
@@ -67,11 +70,16 @@ impl Actor {
                 self.watch.tell(Update::Status(status.clone()));
                 last = Some(status);
             }
+            // Their results have come as events.
+            while self.effects.try_join_next().is_some() {}
             for action in decision.actions {
                 let executor = self.executor.clone();
-                task::spawn_local(async move { executor.run(action).await });
+                self.effects
+                    .spawn_local(async move { executor.run(action).await });
             }
             if let Some(outcome) = decision.done {
+                // A pull that nobody wants any more may go on for long.
+                self.effects.shutdown().await;
                 self.claim.release()?;
                 self.watch.tell(Update::Done(outcome));
                 return Ok(outcome);
