@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use carob_bundles::image::store::Store;
 
 use crate::cgroup;
 use crate::dirs::Dirs;
@@ -65,6 +66,15 @@ pub async fn prune(dirs: &Dirs) -> anyhow::Result<Vec<String>> {
     let kept = live.union(&record::foreign(dirs)?).cloned().collect();
     for uid in volumes.prune(&kept)? {
         done.push(format!("volumes of Pod {uid}"));
+    }
+    let images = Store::open(&dirs.root)?.prune()?;
+    for (count, what) in [
+        (images.partial_blobs, "unfinished downloads"),
+        (images.layers, "layers that no image has"),
+    ] {
+        if count > 0 {
+            done.push(format!("{what}: {count}"));
+        }
     }
     if live.is_empty() {
         cgroup::remove(&dirs.cgroup());
