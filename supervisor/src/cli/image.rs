@@ -62,20 +62,16 @@ pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
     match args.command {
         ImageCommand::Import { path, name } => {
             let name = name.map(|name| name.parse::<Reference>()).transpose()?;
-            for image in store.import(
-                &path,
-                &ImportOptions {
-                    name,
-                    ..ImportOptions::default()
-                },
-            )? {
-                println!(
-                    "{}",
-                    image
-                        .references
-                        .first()
-                        .map_or_else(|| image.id.to_string(), Clone::clone)
-                );
+            let options = ImportOptions {
+                name,
+                ..ImportOptions::default()
+            };
+            for image in store.import(&path, &options)? {
+                if image.references.is_empty() {
+                    println!("{}", image.id);
+                }
+                // All, as an image that was here already keeps the names that it had.
+                image.references.iter().for_each(|name| println!("{name}"));
             }
         }
         ImageCommand::Pull { images } => {
