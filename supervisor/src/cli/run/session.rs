@@ -11,7 +11,7 @@ use carob_core::decide::Outcome;
 use carob_core::event::Event;
 use carob_core::pod::Pod;
 use carob_core::state::PodState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -76,6 +76,8 @@ pub struct Session {
     actors: JoinSet<(usize, anyhow::Result<Outcome>)>,
     updates: mpsc::UnboundedReceiver<(usize, Update)>,
     view: View,
+    interrupt: Signal,
+    terminate: Signal,
     /// The log directory of each Pod.
     logs: Vec<PathBuf>,
 }
@@ -86,6 +88,9 @@ impl Session {
     /// # Errors
     /// When the machine can't be prepared or a Pod of one of the names is here already.
     pub async fn start(dirs: Dirs, pods: Vec<(Pod, Source)>, view: View) -> anyhow::Result<Self> {
+        // Before there is anything to clean up.
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
         let mut claims: Vec<(Claim, PodState)> = Vec::new();
         for (pod, _) in &pods {
             let state = PodState::new(pod, clock::now());
@@ -127,6 +132,8 @@ impl Session {
         }
         let mut session = Self {
             engine,
+            interrupt,
+            terminate,
             inboxes: Vec::new(),
             actors: JoinSet::new(),
             updates,
@@ -165,8 +172,6 @@ impl Session {
     /// # Errors
     /// When a Pod ended but something of it could not be removed.
     pub async fn until_done(mut self, timeout: Option<Duration>) -> anyhow::Result<ExitCode> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
         let deadline = async {
             match timeout {
                 Some(after) => tokio::time::sleep(after).await,
@@ -189,8 +194,8 @@ impl Session {
                     let (pod, outcome) = ended?;
                     outcomes[pod] = Some(outcome?);
                 }
-                _ = interrupt.recv() => self.stop(&mut stopped_by, SignalKind::interrupt()),
-                _ = terminate.recv() => self.stop(&mut stopped_by, SignalKind::terminate()),
+                _ = self.interrupt.recv() => self.stop(&mut stopped_by, SignalKind::interrupt()),
+                _ = self.terminate.recv() => self.stop(&mut stopped_by, SignalKind::terminate()),
                 () = &mut rest, if !rest.is_elapsed() => {
                     if let Err(error) = carob_rest::give_back() {
                         tracing::debug!(%error, "memory is kept");
