@@ -116,6 +116,13 @@ impl Home {
         self.start_json(pod).finish()
     }
 
+    /// Imports an image under a name.
+    pub fn import(&self, image: &Path, name: &str) {
+        let path = image.to_str().expect("the test's paths are UTF-8");
+        self.carob(&["image", "import", "--name", name, path])
+            .expect(0);
+    }
+
     /// What of this world is on the machine now: a line each.
     pub fn left(&self) -> Vec<String> {
         left::of(self.path(), &self.witness)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod given;
 mod home;
+mod image;
 mod left;
 mod manifest;
 mod pod;
@@ -16,6 +17,7 @@ mod witness;
 
 pub use given::{bin_dir, images, registry, shim};
 pub use home::Home;
+pub use image::{Layer, busybox_with};
 pub use manifest::{pod, shell, with};
 pub use pod::Pod;
 pub use program::{Finished, Program};

@@ -133,7 +133,7 @@ impl Program {
         }
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal; it may have ended by itself.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).expect("it has not been waited for");
     }
