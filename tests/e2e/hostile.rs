@@ -204,7 +204,7 @@ fn c13_users_that_are_none() {
 fn c14_user_files_that_are_no_files() {
     let home = Home::empty();
     let canary = Canary::new(&home);
-    let huge = vec![b'x'; 64 << 20];
+    let huge = vec![b'x'; 4 << 20];
     let layers = [
         ("fifo", Layer::new().fifo("etc/passwd").fifo("etc/group")),
         (
