@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use carob_core::pod::Pod;
-use carob_core::status::{EventType, PodStatus};
+use carob_core::status::{EventType, PodEvent, PodStatus};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::super::summary;
@@ -107,8 +107,8 @@ impl Human {
                 );
                 self.say(&text);
             }
-            // On a terminal the container's line shows the progress.
-            Update::Event(event) if !self.live && event.reason.starts_with("Pull") => {
+            // On a terminal the container's line shows the progress. An image that is present is no news.
+            Update::Event(event) if !self.live && is_pull(&event) => {
                 self.say(&format!("{}: {}", self.pods[pod].name, event.message));
             }
             Update::Event(_) => {}
@@ -210,6 +210,11 @@ impl Drop for Human {
             view.line.abandon();
         }
     }
+}
+
+/// A pull that begins or has succeeded.
+fn is_pull(event: &PodEvent) -> bool {
+    event.reason == "Pulling" || event.message.starts_with("Successfully pulled")
 }
 
 /// A closed standard output is the reader's choice and no reason to end the Pod.
