@@ -175,7 +175,7 @@ fn remove_logs(dirs: &Dirs, uid: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sockets and pipes of supervisors, none of which runs any more.
+/// Sockets, pipes and half-written files of supervisors, none of which runs any more.
 fn remove_sockets(state: &Path) -> anyhow::Result<Vec<String>> {
     let mut done = Vec::new();
     for path in subdirectories(state)? {
@@ -183,7 +183,8 @@ fn remove_sockets(state: &Path) -> anyhow::Result<Vec<String>> {
             .file_name()
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let removed = if name.starts_with("events-") && name.ends_with(".sock") {
+        let half_written = name.starts_with(".network.json.");
+        let removed = if half_written || name.starts_with("events-") && name.ends_with(".sock") {
             fs::remove_file(&path)
         } else if name.starts_with("io-") {
             fs::remove_dir_all(&path)

@@ -12,6 +12,7 @@ mod examples;
 mod hostile;
 mod images;
 mod json;
+mod kill;
 mod manifests;
 mod privileges;
 mod pulls;

@@ -60,7 +60,9 @@ fn processes(dir: &Path, seen: &Seen) -> Vec<String> {
         let cgroup = String::from_utf8_lossy(&read("cgroup")).into_owned();
         let cmdline = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
         let cwd = fs::read_link(process.join("cwd")).unwrap_or_default();
-        let in_pod = seen.cgroups.iter().any(|pod| cgroup.contains(pod));
+        // One that has ended is for its parent to reap, which is the machine's init when a shim was killed.
+        let ended = cmdline.is_empty() && cwd.as_os_str().is_empty();
+        let in_pod = !ended && seen.cgroups.iter().any(|pod| cgroup.contains(pod));
         let ours = in_pod || cmdline.contains(&*dir.to_string_lossy()) || cwd.starts_with(dir);
         ours.then(|| format!("process {} {cmdline:?}", process.display()))
     };

@@ -159,9 +159,16 @@ impl Executor {
     /// containerd does.
     async fn shim_died(&self, sandbox: &Sandbox) {
         let containers = self.live.borrow().containers.clone();
-        for (id, instance) in containers {
-            self.delete_orphan(&id, &instance.name, instance.attempt)
+        for (id, instance) in &containers {
+            self.delete_orphan(id, &instance.name, instance.attempt)
                 .await;
+        }
+        self.delete_orphan(&sandbox.id, NAME, sandbox.attempt).await;
+        // The sandbox first, so that no container is started again in one that is gone.
+        self.tell(Event::SandboxExited {
+            attempt: sandbox.attempt,
+        });
+        for instance in containers.into_values() {
             self.tell(Event::ContainerLost {
                 container: instance.name,
                 attempt: instance.attempt,
@@ -169,7 +176,6 @@ impl Executor {
                 message: "the shim that served the container was killed".to_owned(),
             });
         }
-        self.delete_orphan(&sandbox.id, NAME, sandbox.attempt).await;
     }
 
     async fn delete_orphan(&self, id: &str, what: &str, attempt: u32) {

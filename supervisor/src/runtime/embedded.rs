@@ -12,8 +12,8 @@ use crate::dirs::{Dirs, DirsError};
 
 /// The shim's file name, by containerd's rule for `io.containerd.carob.v1`.
 pub const SHIM: &str = "containerd-shim-carob-v1";
-/// The file in the sandbox's bundle that holds the shim's address.
-pub const ADDRESS_FILE: &str = "carob-shim";
+/// The file in the sandbox's bundle in which the shim leaves its address, as containerd's shims do.
+pub const ADDRESS_FILE: &str = "address";
 /// The containerd namespace that our shims are told.
 const NAMESPACE: &str = "carob";
 
@@ -97,9 +97,6 @@ impl Embedded {
             ));
         }
         let address = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        // For whoever cleans up after this supervisor.
-        fs::write(bundle.join(ADDRESS_FILE), &address)
-            .map_err(|e| EmbeddedError::Start(format!("cannot write in {bundle:?}: {e}")))?;
         Ok(Shim::connect(&address).await?)
     }
 
