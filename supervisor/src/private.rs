@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -13,10 +13,28 @@ use nix::fcntl::{Flock, FlockArg};
 /// # Errors
 /// The system's answer.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
+    let temporary = temporary(path);
     let mut file = open(OpenOptions::new().truncate(true), &temporary)?;
     file.write_all(content)?;
     fs::rename(&temporary, path)
+}
+
+/// Removes a file, and what a [`write()`] of it that was killed half-way has left. None there is success.
+///
+/// # Errors
+/// The system's answer.
+pub fn remove(path: &Path) -> io::Result<()> {
+    for path in [&temporary(path), path] {
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("tmp")
 }
 
 /// Waits for the lock of a file, which is made if missing. Held until dropped.
@@ -61,6 +79,17 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_goes_with_its_half_written_twin() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record.json");
+        write(&path, b"whole").unwrap();
+        fs::write(temporary(&path), b"ha").unwrap();
+        remove(&path).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        remove(&path).unwrap();
     }
 
     #[test]

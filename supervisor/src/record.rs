@@ -141,15 +141,10 @@ impl Claim {
     /// When the files can't be removed.
     pub fn release(self) -> Result<(), RecordError> {
         for path in [&self.path, &self.lock_path] {
-            match fs::remove_file(path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(RecordError::Io {
-                        path: path.clone(),
-                        source,
-                    });
-                }
-                _ => {}
-            }
+            private::remove(path).map_err(|source| RecordError::Io {
+                path: path.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
