@@ -1,0 +1,219 @@
+//! A containerd of a test's own: its directories, its mount namespace, and that it leaves nothing.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use carob_tests::{Finished, PATIENCE, Program, images, shim};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::left;
+
+/// What `ctr` is told to run containers with.
+pub const RUNTIME: &str = "io.containerd.carob.v1";
+/// The image that every containerd here has.
+pub const BUSYBOX: &str = "docker.io/library/busybox:1";
+
+/// A namespace of mounts in which `/run` is a directory of the test's own, so that the shims' sockets and ctr's
+/// FIFOs are too. Mounts are shared as systemd shares them.
+const HOLD: &str =
+    "mount --bind \"$1\" /run && mount --make-rshared / && echo held && exec sleep infinity";
+
+/// A running containerd. When it goes, nothing that it ran may have left anything.
+pub struct Containerd {
+    dir: TempDir,
+    holder: Program,
+    program: Option<Program>,
+    mounts: Vec<String>,
+}
+
+impl Containerd {
+    /// Starts one that has [`BUSYBOX`].
+    pub fn start() -> Self {
+        let dir = TempDir::with_prefix("carob-ctd-").unwrap();
+        // A container's root may be a user who is nobody here.
+        fs::set_permissions(
+            dir.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o711),
+        )
+        .unwrap();
+        DirBuilder::new()
+            .mode(0o755)
+            .create(dir.path().join("run"))
+            .unwrap();
+        let mut hold = Command::new("unshare");
+        hold.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            HOLD,
+            "sh",
+        ]);
+        let holder = Program::start(hold.arg(dir.path().join("run")), b"");
+        holder.wait_for("held");
+        let mut daemon = Self {
+            dir,
+            holder,
+            program: None,
+            mounts: Vec::new(),
+        };
+        daemon.install();
+        daemon.mounts = left::mounts(&daemon);
+        daemon.restart();
+        daemon.import("busybox");
+        daemon
+    }
+
+    /// Puts the shim where containerd looks for it, and writes its configuration.
+    fn install(&self) {
+        let bin = self.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::symlink(shim(), bin.join("containerd-shim-carob-v1")).unwrap();
+        let here = self.path().display();
+        let socket = self.socket();
+        let socket = socket.display();
+        let config = format!(
+            r#"version = 2
+root = "{here}/root"
+state = "{here}/state"
+disabled_plugins = [
+  "io.containerd.grpc.v1.cri",
+  "io.containerd.internal.v1.opt",
+  "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs",
+]
+[grpc]
+  address = "{socket}"
+[ttrpc]
+  address = "{socket}.ttrpc"
+"#
+        );
+        fs::write(self.path().join("config.toml"), config).unwrap();
+    }
+
+    /// Its own directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("containerd.sock")
+    }
+
+    /// The containerd namespace that tests use. It is a cgroup's name too, so nobody else has it.
+    pub fn namespace(&self) -> String {
+        let name = self.path().file_name().unwrap().to_string_lossy();
+        // Identifiers end in a letter or digit, and so do names of temporary directories.
+        name.into_owned()
+    }
+
+    /// The process that holds the namespace of mounts.
+    pub fn holder(&self) -> i32 {
+        self.holder.pid()
+    }
+
+    /// A command in the same namespace of mounts.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder());
+        command.args([&namespace, program]);
+        let path = format!(
+            "{}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            self.path().display()
+        );
+        command.env("PATH", path);
+        command
+    }
+
+    /// Starts it, or starts it again, and waits until it serves.
+    pub fn restart(&mut self) {
+        let mut command = self.command("containerd");
+        command.arg("--config").arg(self.path().join("config.toml"));
+        let program = Program::start(&mut command, b"");
+        program.wait_for("containerd successfully booted");
+        self.program = Some(program);
+    }
+
+    /// Gives it one of the images that `scripts/images` makes, as `docker.io/library/NAME:1`.
+    pub fn import(&self, name: &str) {
+        let archive = self.path().join("image.tar");
+        let tar = Command::new("tar")
+            .arg("-cf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(images().join(name))
+            .arg(".")
+            .status();
+        assert!(tar.unwrap().success());
+        let base = format!("docker.io/library/{name}");
+        self.ctr(&[
+            "image",
+            "import",
+            "--base-name",
+            &base,
+            archive.to_str().unwrap(),
+        ])
+        .expect(0);
+        fs::remove_file(archive).unwrap();
+    }
+
+    /// `ctr` with these arguments.
+    pub fn ctr_command(&self, args: &[&str]) -> Command {
+        let mut command = self.command("ctr");
+        command.arg("--address").arg(self.socket());
+        command.args(["--namespace", &self.namespace()]).args(args);
+        command
+    }
+
+    /// Starts `ctr` with these arguments.
+    pub fn start_ctr(&self, args: &[&str]) -> Program {
+        Program::start(&mut self.ctr_command(args), b"")
+    }
+
+    /// Runs `ctr` with these arguments to its end.
+    pub fn ctr(&self, args: &[&str]) -> Finished {
+        self.start_ctr(args).finish()
+    }
+
+    /// `ctr run OPTIONS IMAGE ID COMMAND` to its end, with our shim and busybox's image.
+    pub fn run(&self, options: &[&str], id: &str, command: &[&str]) -> Finished {
+        let first = ["run", "--runtime", RUNTIME];
+        self.ctr(&[&first, options, &[BUSYBOX, id], command].concat())
+    }
+}
+
+/// Looks until it is so.
+pub fn wait_until(what: &str, is: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "waited in vain for {what:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        let left = left::of(self, &self.mounts);
+        if let Some(containerd) = self.program.take() {
+            let ended = containerd.stop(Signal::SIGTERM);
+            if thread::panicking() || !left.is_empty() {
+                eprintln!("containerd: {ended:?}");
+            }
+        }
+        left::clear(self);
+        if !left.is_empty() {
+            let report = format!("left behind:\n{}", left.join("\n"));
+            assert!(thread::panicking(), "{report}");
+            eprintln!("{report}");
+        }
+    }
+}

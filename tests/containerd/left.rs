@@ -1,0 +1,166 @@
+//! What a containerd and its shims have left on the machine: processes, cgroups, mounts, sockets, files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use carob_tests::PATIENCE;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::daemon::Containerd;
+
+/// Where the shims have their sockets, as it is seen in containerd's namespace of mounts.
+const SOCKETS: &str = "run/carob-shim";
+
+/// A line for each thing. containerd doesn't wait until a shim has ended, so what a shim does last may still be
+/// under way: it is waited for.
+pub fn of(daemon: &Containerd, mounts_before: &[String]) -> Vec<String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = now(daemon, mounts_before);
+        // A shim that stays is one more thing that is left.
+        if thread::panicking() || shims(daemon).is_empty() || Instant::now() > deadline {
+            return left;
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+fn now(daemon: &Containerd, mounts_before: &[String]) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut add = |what: &str, names: Vec<String>| {
+        left.extend(names.iter().map(|name| format!("{what} {name}")));
+    };
+    let paths = |paths: Vec<PathBuf>| paths.iter().map(|p| p.display().to_string()).collect();
+    add("process", processes(daemon));
+    let mut mounts = mounts(daemon);
+    mounts.retain(|mount| !mounts_before.contains(mount));
+    add("mount", mounts);
+    let below = |cgroup: &PathBuf| entries(cgroup).into_iter().filter(|path| path.is_dir());
+    add(
+        "cgroup",
+        paths(cgroups(daemon).iter().flat_map(below).collect()),
+    );
+    add("socket", paths(entries(&daemon.path().join(SOCKETS))));
+    add(
+        "FIFO",
+        paths(entries(&daemon.path().join("run/containerd/fifo"))),
+    );
+    let tasks = Path::new("io.containerd.runtime.v2.task").join(daemon.namespace());
+    for kept in ["state", "root"] {
+        add(
+            "bundle",
+            paths(entries(&daemon.path().join(kept).join(&tasks))),
+        );
+    }
+    left
+}
+
+/// Ends and removes what is left, so that other tests go on as if nothing had happened.
+pub fn clear(daemon: &Containerd) {
+    for shim in shims(daemon) {
+        let _ = kill(Pid::from_raw(shim), Signal::SIGKILL);
+    }
+    for cgroup in cgroups(daemon) {
+        clear_cgroup(&cgroup);
+    }
+}
+
+fn clear_cgroup(cgroup: &Path) {
+    for below in entries(cgroup).iter().filter(|path| path.is_dir()) {
+        clear_cgroup(below);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
+        let _ = fs::write(cgroup.join("cgroup.freeze"), "0");
+        let processes = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        for process in processes.lines().filter_map(|line| line.parse().ok()) {
+            let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+        }
+        if fs::remove_dir(cgroup).is_ok() || !cgroup.exists() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{cgroup:?} can't be removed");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// The cgroups named like the test's namespace, in each hierarchy.
+pub fn cgroups(daemon: &Containerd) -> Vec<PathBuf> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points = mountinfo.lines().filter_map(|line| {
+        let (front, back) = line.split_once(" - ")?;
+        back.starts_with("cgroup")
+            .then(|| front.split(' ').nth(4))?
+    });
+    points
+        .map(|point| Path::new(point).join(daemon.namespace()))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+/// The mount points in containerd's namespace of mounts.
+pub fn mounts(daemon: &Containerd) -> Vec<String> {
+    let mountinfo = fs::read_to_string(format!("/proc/{}/mountinfo", daemon.holder())).unwrap();
+    let point = |line: &str| line.split(' ').nth(4).map(str::to_owned);
+    mountinfo.lines().filter_map(point).collect()
+}
+
+/// The shims' process IDs: they have containerd's address among their arguments.
+pub fn shims(daemon: &Containerd) -> Vec<i32> {
+    let address = daemon.socket().display().to_string();
+    let is_shim = |process: &PathBuf| {
+        let arguments = read(&process.join("cmdline"));
+        arguments.contains("containerd-shim-") && arguments.contains(&address)
+    };
+    pids(all_processes().into_iter().filter(is_shim))
+}
+
+/// Processes other than containerd itself that name its directory, or are in a cgroup of its containers.
+fn processes(daemon: &Containerd) -> Vec<String> {
+    let directory = daemon.path().display().to_string();
+    let cgroup = format!("/{}/", daemon.namespace());
+    let is_ours = |process: &PathBuf| {
+        let arguments = read(&process.join("cmdline"));
+        let of_test = arguments.contains("config.toml") || arguments.contains("exec sleep");
+        // One that has ended is for its parent to reap, which is the machine's init when a shim was killed.
+        let runs = !arguments.is_empty();
+        runs && !of_test
+            && (arguments.contains(&directory) || read(&process.join("cgroup")).contains(&cgroup))
+    };
+    let ours = all_processes().into_iter().filter(is_ours);
+    let show = |process: PathBuf| {
+        let arguments = read(&process.join("cmdline")).replace('\0', " ");
+        format!("{} {arguments}", process.display())
+    };
+    ours.map(show).collect()
+}
+
+fn all_processes() -> Vec<PathBuf> {
+    let mut all = entries(Path::new("/proc"));
+    all.retain(|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .parse::<i32>()
+            .is_ok()
+    });
+    all
+}
+
+fn pids(processes: impl Iterator<Item = PathBuf>) -> Vec<i32> {
+    let pid = |path: PathBuf| path.file_name()?.to_str()?.parse().ok();
+    processes.filter_map(pid).collect()
+}
+
+fn read(file: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    entries.flatten().map(|entry| entry.path()).collect()
+}

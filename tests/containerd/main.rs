@@ -1,0 +1,10 @@
+//! The shim under a real containerd, Debian's: each test has a containerd of its own.
+//!
+//! Run by `scripts/test e2e`, which builds the programs and makes the images.
+
+// A test fails by a panic; clippy knows tests by their attribute, not what they call.
+#![allow(clippy::unwrap_used)]
+
+mod ctr;
+mod daemon;
+mod left;
