@@ -1,11 +1,12 @@
 //! The world of one test: a supervisor's own directories, and the guard that holds it to leave nothing.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -131,7 +132,17 @@ impl Home {
     /// Kills the supervisor as nothing can resist; what it leaves is the test's to look at.
     pub fn kill(&self, program: Program) -> Finished {
         self.witness.look();
-        program.stop(Signal::SIGKILL)
+        let killed = program.stop(Signal::SIGKILL);
+        // What it was about to start has its locks until it has executed its program.
+        for state in self.states() {
+            for path in entries(&state.join("pods")) {
+                if path.extension().is_some_and(|name| name == "lock") {
+                    let lock = File::open(&path).expect("the test can read it");
+                    Flock::lock(lock, FlockArg::LockShared).expect("a file can be locked");
+                }
+            }
+        }
+        killed
     }
 }
 
