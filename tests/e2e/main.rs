@@ -13,6 +13,7 @@ mod hostile;
 mod images;
 mod json;
 mod kill;
+mod links;
 mod manifests;
 mod privileges;
 mod pulls;

@@ -13,7 +13,7 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use super::console::ConsoleSocket;
 use super::executor::Init;
 use super::rootfs::{self, RootMount};
-use super::{Reporter, Start, WorkerError, hooks, late, mounts, spec};
+use super::{Reporter, Start, WorkerError, destination, hooks, late, mounts, spec};
 use crate::bundle::{BundleError, read_config};
 use crate::cgroup::{self, Cgroup};
 use crate::process::ProcessSetup;
@@ -83,7 +83,10 @@ fn make(
         Some(root) => job.bundle.join(root.path()),
         None => mounted,
     };
-    rootfs::check_dev(&rootfs).map_err(|why| invalid(job, why))?;
+    match spec.mounts_mut() {
+        Some(mounts) => destination::settle(mounts, &rootfs)?,
+        None => destination::settle(&mut [], &rootfs)?,
+    }
     mounts::scratch(&job.scratch)?;
 
     match in_cgroup {
@@ -127,13 +130,6 @@ fn setup(spec: &Spec, cache: &Path) -> Result<ProcessSetup, WorkerError> {
         Some(linux) => setup.with_linux(linux),
         None => setup,
     })
-}
-
-fn invalid(job: &CreateJob, why: String) -> BundleError {
-    BundleError::Invalid {
-        bundle: job.bundle.clone(),
-        why,
-    }
 }
 
 fn parse(bundle: &Path) -> Result<Spec, BundleError> {

@@ -33,6 +33,14 @@ pub enum WorkerError {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// A path of the image that can't be used for what it must be.
+    #[error("the image's {} {why}", path.display())]
+    Image {
+        /// The path, as the container would see it.
+        path: PathBuf,
+        /// The rest of the sentence.
+        why: String,
+    },
     /// Some other step.
     #[error("{step}: {cause}")]
     Step {

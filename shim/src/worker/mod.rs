@@ -8,6 +8,7 @@
 
 mod console;
 mod container;
+mod destination;
 mod executor;
 mod failure;
 pub mod hooks;

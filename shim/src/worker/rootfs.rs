@@ -57,18 +57,6 @@ pub fn mount_all(mounts: &[RootMount], rootfs: &Path) -> Result<(), WorkerError>
     Ok(())
 }
 
-/// Refuses an image whose `/dev` is not a directory of its own: libcontainer makes links below it by
-/// path before it enters the root, so a symbolic link would lead it into the host (trap 13, C7).
-pub fn check_dev(rootfs: &Path) -> Result<(), String> {
-    let dev = rootfs.join("dev");
-    match std::fs::symlink_metadata(&dev) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err("the image's /dev is not a directory, so no devices can be made in it".into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(format!("the image's /dev can't be used: {error}")),
-    }
-}
-
 /// An option string taken apart: flags for the kernel, and what the file system itself reads.
 #[derive(Debug)]
 struct Options<'a> {
