@@ -394,10 +394,6 @@ fn b37_what_carob_does_not_support_is_named() {
         &["gitRepo", "not supported"],
     );
     one_sentence(
-        container("image: b\nlivenessProbe: {exec: {command: [a]}}"),
-        &["livenessProbe", "not supported"],
-    );
-    one_sentence(
         container("image: b\nenvFrom: [{secretRef: {name: s}}]"),
         &["envFrom", "not supported"],
     );

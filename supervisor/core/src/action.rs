@@ -8,6 +8,9 @@
 use serde::{Deserialize, Serialize};
 
 /// Something to do.
+///
+/// Probes and hooks belong to their instance: once it has ended, nobody waits for their answers any more. Their
+/// executor then stops what it is doing for them; an answer does no harm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Make namespaces, network and volumes. `SandboxCreated` or `SandboxFailed`.
@@ -36,8 +39,37 @@ pub enum Action {
         /// Which instance.
         attempt: u32,
     },
+    /// Ask the container once, as [`Container`](crate::pod::Container) says for this kind of probe. `Probed`,
+    /// after the probe's `timeout_seconds` at the latest, counted from when the executor begins. Probes of
+    /// different kinds are under way at the same time.
+    Probe {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+        /// Which of its probes.
+        kind: ProbeKind,
+    },
+    /// Do the container's `lifecycle.post_start`, which has no time limit. `PostStartDone`.
+    PostStart {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+    },
+    /// Do the container's `lifecycle.pre_stop`. `PreStopDone`, after `within_ms` at the latest. A `PostStart` under
+    /// way is given up: no answer to it is waited for.
+    PreStop {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+        /// Milliseconds that are left of the grace period. A hook that takes longer has failed.
+        within_ms: u64,
+    },
     /// Send a signal to a running container. No answer, or `SignalFailed`; a SIGKILL may be asked for
-    /// while the stop signal has not been delivered yet.
+    /// while the stop signal has not been delivered yet. A hook under way is given up: no answer to it is
+    /// waited for.
     Signal {
         /// The container's name.
         container: String,
@@ -65,10 +97,35 @@ pub enum Action {
 /// Which signal to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
-    /// The container's stop signal: the image's, or SIGTERM.
+    /// The container's stop signal: `lifecycle.stop_signal`, else the image's, else SIGTERM.
     StopSignal,
     /// SIGKILL, to every process of the container.
     Kill,
+}
+
+/// Which of a container's probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ProbeKind {
+    /// `startupProbe`.
+    Startup,
+    /// `livenessProbe`.
+    Liveness,
+    /// `readinessProbe`.
+    Readiness,
+}
+
+impl ProbeKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Startup, Self::Liveness, Self::Readiness];
+
+    /// Its name in events and metrics: `Startup`, `Liveness`, `Readiness`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+        }
+    }
 }
 
 /// What an action works on; at most one action per target is in flight.
@@ -80,6 +137,12 @@ pub enum Target<'a> {
     Image(&'a str),
     /// A container.
     Container(&'a str),
+    /// A container's probe of one kind.
+    Probe(&'a str, ProbeKind),
+    /// A container's postStart hook.
+    PostStart(&'a str),
+    /// A container's preStop hook.
+    PreStop(&'a str),
 }
 
 impl Action {
@@ -91,6 +154,11 @@ impl Action {
             Self::CreateContainer { container, .. }
             | Self::StartContainer { container, .. }
             | Self::RemoveContainer { container, .. } => Some(Target::Container(container)),
+            Self::Probe {
+                container, kind, ..
+            } => Some(Target::Probe(container, *kind)),
+            Self::PostStart { container, .. } => Some(Target::PostStart(container)),
+            Self::PreStop { container, .. } => Some(Target::PreStop(container)),
             Self::Signal { .. } => None,
         }
     }

@@ -190,6 +190,22 @@ impl Environment {
     }
 }
 
+/// The command of an `exec` probe with its references replaced. Only the values that stand in the manifest are
+/// known then, as they stand there; those that come from elsewhere are empty
+/// (`ExpandContainerCommandOnlyStatic`, pkg/kubelet/container/helpers.go).
+///
+/// # Errors
+///
+/// [`EnvError::TooLong`] and [`EnvError::TooLarge`].
+pub fn expand_probe(container: &Container, command: &[String]) -> Result<Vec<String>, EnvError> {
+    let value = |variable: &EnvVar| match &variable.source {
+        EnvSource::Value(text) => text.clone(),
+        EnvSource::Field(_) | EnvSource::Resource { .. } => String::new(),
+    };
+    let variables = container.env.iter().map(|v| (v.name.clone(), value(v)));
+    Environment(variables.collect()).expand(command)
+}
+
 /// Replaces `$(NAME)` by its value, if it has one, and `$$` by `$`. Nothing when the result is longer than
 /// any program can take.
 fn replace<'v>(text: &str, mut value: impl FnMut(&str) -> Option<&'v str>) -> Option<String> {

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::action::ProbeKind;
+
 /// Something that happened. `attempt` names an instance: the sandbox's or container's number, from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -117,6 +119,48 @@ pub enum Event {
         /// Why.
         message: String,
     },
+    /// Answers `Probe`.
+    Probed {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+        /// Which of its probes.
+        kind: ProbeKind,
+        /// How it went.
+        result: ProbeResult,
+        /// What a kubelet writes into the event: the command's output, `HTTP probe failed with statuscode: 500`,
+        /// the error. At most 10 KiB; empty when there is nothing to say.
+        output: String,
+    },
+    /// Answers `PostStart`.
+    PostStartDone {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+        /// Why it failed; none when it did not.
+        failure: Option<String>,
+    },
+    /// Answers `PreStop`.
+    PreStopDone {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+        /// Why it failed; none when it did not.
+        failure: Option<String>,
+    },
+    /// An HTTPS hook was answered in plain HTTP and then done so (`runHTTPHandler`,
+    /// pkg/kubelet/lifecycle/handlers.go). The hook's answer follows.
+    HookFellBack {
+        /// The container's name.
+        container: String,
+        /// Which instance.
+        attempt: u32,
+        /// Host and port that were asked.
+        host: String,
+    },
     /// The kernel killed a process of the container because its memory was used up.
     ContainerOom {
         /// The container's name.
@@ -175,6 +219,19 @@ pub enum Event {
         /// Why.
         message: String,
     },
+}
+
+/// How a probe went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProbeResult {
+    /// Good.
+    Success,
+    /// Good, but someone should know: a redirect to another host.
+    Warning,
+    /// Bad; also a command or request that took too long.
+    Failure,
+    /// It could not be asked, in any of three tries at once: the result counts for nothing.
+    Unknown,
 }
 
 /// How a pull went.

@@ -2,7 +2,7 @@
 
 use carob_core::env::{EnvError, Environment, Facts};
 use carob_core::parse::parse_manifest;
-use carob_core::pod::Pod;
+use carob_core::pod::{Container, EnvSource, EnvVar, Pod};
 
 fn facts() -> Facts {
     let ips = |list: &[&str]| {
@@ -218,4 +218,26 @@ fn b17_sub_path_expressions_stay_in_their_volume() {
         error.to_string(),
         "subPathExpr \"$(NONE)\": there is no variable \"NONE\""
     );
+}
+
+#[test]
+fn a_probe_knows_only_the_values_that_stand_in_the_manifest() {
+    let mut container = Container::new("c", "i");
+    container.env = vec![
+        EnvVar {
+            name: "A".into(),
+            source: EnvSource::Value("1".into()),
+        },
+        EnvVar {
+            name: "B".into(),
+            source: EnvSource::Value("$(A)2".into()),
+        },
+        EnvVar {
+            name: "IP".into(),
+            source: EnvSource::Field("status.podIP".into()),
+        },
+    ];
+    let words = ["$(A) $(B)", "[$(IP)]", "$(C) $$(A)"].map(str::to_owned);
+    let expanded = carob_core::env::expand_probe(&container, &words).unwrap();
+    assert_eq!(expanded, ["1 $(A)2", "[]", "$(C) $(A)"]);
 }

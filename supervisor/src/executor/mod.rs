@@ -126,6 +126,10 @@ impl Executor {
                 )
                 .await
             }
+            // Nothing decides them yet.
+            Action::Probe { .. } | Action::PostStart { .. } | Action::PreStop { .. } => {
+                tracing::error!(?action, "not carried out");
+            }
             Action::RemoveContainer { container, attempt } => {
                 self.remove_container(Instance {
                     name: container,

@@ -5,19 +5,30 @@ use std::collections::BTreeSet;
 use super::env_vars::variable;
 use super::field::Field;
 use super::findings::Unique;
+use super::lifecycle::{Limits, lifecycle};
 use super::mounts::{Mountable, mounts};
 use super::names::{Check, dns_label};
 use super::network::ports;
 use super::object::Object;
+use super::probe::probe;
 use super::resources::resources;
+use super::restart::own_restart;
 use super::security::security;
+use super::spec::names;
 use super::unhonoured::{CONTAINER, NONE};
 use super::volume::{absolute, normalised};
-use crate::pod::{Container, ImagePullPolicy, TerminationMessagePolicy};
+use crate::action::ProbeKind;
+use crate::pod::{
+    Container, ImagePullPolicy, Lifecycle, Probe, RestartPolicy, TerminationMessagePolicy,
+};
 
 /// What a container is checked against.
 pub(super) struct Surroundings<'a> {
     pub host_network: bool,
+    /// The Pod's grace period in seconds.
+    pub grace: u64,
+    /// Whether the Pod names its operating system.
+    pub os: bool,
     /// The names of the Pod's volumes.
     pub volumes: BTreeSet<&'a str>,
     /// The names of all containers.
@@ -50,7 +61,16 @@ pub(super) fn container(
                 ("Never", ImagePullPolicy::Never),
             ])
         });
-        let sidecar = restart_policy(o, init);
+        let (own_policy, restart_rules) = own_restart(o);
+        let sidecar = init && own_policy == Some(RestartPolicy::Always);
+        let names: BTreeSet<&str> = names(field.node(), "ports").collect();
+        let limits = Limits {
+            ports: &names,
+            grace: around.grace,
+            os: around.os,
+        };
+        let ([startup_probe, liveness_probe, readiness_probe], lifecycle) =
+            asked(o, init && !sidecar, &limits);
         resize_policy(o);
         let security = o
             .get("securityContext")
@@ -79,6 +99,12 @@ pub(super) fn container(
             name: name.unwrap_or_default(),
             image: image.unwrap_or_default(),
             sidecar,
+            restart_policy: own_policy.filter(|_| !sidecar),
+            restart_rules,
+            startup_probe,
+            liveness_probe,
+            readiness_probe,
+            lifecycle,
             command: o.strings("command"),
             args: o.strings("args"),
             working_dir: o
@@ -114,23 +140,33 @@ fn image(text: &str) -> Check {
     Ok(())
 }
 
-/// True for a sidecar.
-fn restart_policy(o: &mut Object<'_, '_>, init: bool) -> bool {
-    let Some(field) = o.text("restartPolicy") else {
-        return false;
-    };
-    if !init {
-        field.unsupported("a container has the Pod's restartPolicy, only init containers have their own; remove the field");
-        return false;
-    }
-    match field.choice(&[("Always", true), ("OnFailure", false), ("Never", false)]) {
-        Some(true) => true,
-        Some(false) => {
-            field.unsupported("an init container's own restartPolicy can only be Always, which makes it a sidecar");
-            false
+/// The probes and the lifecycle: an init container has none unless it is a sidecar.
+fn asked(
+    o: &mut Object<'_, '_>,
+    bare: bool,
+    limits: &Limits<'_>,
+) -> ([Option<Probe>; 3], Lifecycle) {
+    let forbidden = |f: &Field<'_>| {
+        if bare {
+            f.error_at_key("may not be set for init containers without restartPolicy=Always");
         }
-        None => false,
-    }
+        bare
+    };
+    let probes = [
+        ("startupProbe", ProbeKind::Startup),
+        ("livenessProbe", ProbeKind::Liveness),
+        ("readinessProbe", ProbeKind::Readiness),
+    ];
+    let probes = probes.map(|(name, kind)| {
+        let field = o.get(name).filter(|f| !forbidden(f))?;
+        probe(&field, kind, limits.ports)
+    });
+    let lifecycle = o
+        .get("lifecycle")
+        .filter(|f| !forbidden(f))
+        .map(|f| lifecycle(&f, limits))
+        .unwrap_or_default();
+    (probes, lifecycle)
 }
 
 /// Nothing is resized in place, so only the default is true.

@@ -6,11 +6,12 @@ use super::findings::Unique;
 use super::names::dns_label;
 use super::network::{dns, host_alias};
 use super::object::Object;
+use super::restart::restart_policy;
 use super::security::{HostNamespaces, pod_security};
 use super::tree::{Node, Value};
 use super::unhonoured::{NONE, POD_SPEC};
 use super::volume::volume;
-use crate::pod::{PodSpec, RestartPolicy};
+use crate::pod::PodSpec;
 
 /// What the Pod shall be; what is missing or wrong has been reported.
 pub(super) fn spec(field: &Field<'_>) -> Option<PodSpec> {
@@ -21,7 +22,8 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
     let host_network = o.bool("hostNetwork").unwrap_or_default();
     let host_ipc = o.bool("hostIPC").unwrap_or_default();
     let (host_pid, share_process_namespace) = process_namespace(o);
-    unsupported_values(o);
+    let os = unsupported_values(o);
+    let grace = grace(o);
 
     let mut volume_names = Unique::default();
     let fields = o.list("volumes");
@@ -30,6 +32,8 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
 
     let mut around = Surroundings {
         host_network,
+        grace,
+        os,
         volumes: names(node, "volumes").collect(),
         containers: names(node, "initContainers")
             .chain(names(node, "containers"))
@@ -66,7 +70,7 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
             .text("restartPolicy")
             .and_then(|f| restart_policy(&f))
             .unwrap_or_default(),
-        termination_grace_period_seconds: grace(o),
+        termination_grace_period_seconds: grace,
         active_deadline_seconds: o
             .get("activeDeadlineSeconds")
             .and_then(|f| u64::try_from(f.integer(1..=i64::from(i32::MAX))?).ok()),
@@ -105,8 +109,8 @@ fn process_namespace(o: &mut Object<'_, '_>) -> (bool, bool) {
     (host, shared)
 }
 
-/// Fields of which Carob honours one value only.
-fn unsupported_values(o: &mut Object<'_, '_>) {
+/// Fields of which Carob honours one value only. Gives whether the Pod names its operating system.
+fn unsupported_values(o: &mut Object<'_, '_>) -> bool {
     o.only(
         "hostUsers",
         true,
@@ -117,7 +121,8 @@ fn unsupported_values(o: &mut Object<'_, '_>) {
         false,
         "the host name is the short one; remove the field",
     );
-    if let Some(os) = o.get("os") {
+    let os = o.get("os");
+    if let Some(os) = &os {
         os.object(NONE, |o| {
             let Some(name) = o.require("name") else {
                 return;
@@ -127,14 +132,7 @@ fn unsupported_values(o: &mut Object<'_, '_>) {
             }
         });
     }
-}
-
-fn restart_policy(field: &Field<'_>) -> Option<RestartPolicy> {
-    field.choice(&[
-        ("Always", RestartPolicy::Always),
-        ("OnFailure", RestartPolicy::OnFailure),
-        ("Never", RestartPolicy::Never),
-    ])
+    os.is_some()
 }
 
 /// A negative grace period is 1 second, as a kubelet takes it.
@@ -151,8 +149,8 @@ fn grace(o: &mut Object<'_, '_>) -> u64 {
 }
 
 /// The names in a list of maps that have one.
-fn names<'m>(spec: &'m Node, list: &str) -> impl Iterator<Item = &'m str> {
-    let items = match spec.entry(list).map(|e| &e.value.value) {
+pub(super) fn names<'m>(parent: &'m Node, list: &str) -> impl Iterator<Item = &'m str> {
+    let items = match parent.entry(list).map(|e| &e.value.value) {
         Some(Value::List(items)) => items.as_slice(),
         _ => &[],
     };

@@ -24,7 +24,6 @@ const ONE_MACHINE: Why = Ignored("for choosing a machine; Carob runs the Pod on 
 const NO_ACCOUNTS: Why = Ignored("Carob has no service accounts and mounts no token");
 const NO_CONSTRAINTS: Why =
     Unsupported("it runs the Pod on this machine, whatever its labels; remove the field");
-const NO_PROBES: Why = Never("it does not run probes yet; remove the probe");
 const NO_CLUSTER_OBJECTS: &str =
     "it has no cluster to read ConfigMaps and Secrets from; write the value into the manifest";
 const NO_STORAGE: Why = Never(
@@ -119,17 +118,6 @@ pub(super) const CONTAINER: Others = &[
             "it has no cluster to read ConfigMaps and Secrets from; list the variables in env",
         ),
     ),
-    (
-        "lifecycle",
-        Unsupported("it does not run hooks yet; remove the field"),
-    ),
-    ("livenessProbe", NO_PROBES),
-    ("readinessProbe", NO_PROBES),
-    (
-        "restartPolicyRules",
-        Unsupported("use the Pod's restartPolicy"),
-    ),
-    ("startupProbe", NO_PROBES),
     (
         "volumeDevices",
         Unsupported("it has no block volumes; use a hostPath volume"),

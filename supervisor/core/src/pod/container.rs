@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Quantity, Security};
+use super::{Lifecycle, Probe, Quantity, RestartPolicy, RestartRule, Security};
 
 /// One container, init container or sidecar.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,19 @@ pub struct Container {
     pub image_pull_policy: ImagePullPolicy,
     /// An init container with `restartPolicy: Always`: keeps running beside the others.
     pub sidecar: bool,
+    /// The container's own policy, instead of the Pod's. Absent for a sidecar, which is always restarted.
+    pub restart_policy: Option<RestartPolicy>,
+    /// Exceptions from the policy, the first that matches wins; at most 20. Only with a policy of its own.
+    pub restart_rules: Vec<RestartRule>,
+    /// Until it has succeeded the container is not started and the other probes wait. Like all probes and hooks
+    /// not there for init containers that are no sidecars.
+    pub startup_probe: Option<Probe>,
+    /// Ends the container when it fails.
+    pub liveness_probe: Option<Probe>,
+    /// Makes the container ready and unready.
+    pub readiness_probe: Option<Probe>,
+    /// Hooks and stop signal.
+    pub lifecycle: Lifecycle,
     /// Replaces the image's entry point. `$(VAR)` not yet expanded.
     pub command: Vec<String>,
     /// Replaces the image's arguments. `$(VAR)` not yet expanded.
@@ -60,6 +73,12 @@ impl Container {
             image_pull_policy: ImagePullPolicy::default_for(&image),
             image,
             sidecar: false,
+            restart_policy: None,
+            restart_rules: Vec::new(),
+            startup_probe: None,
+            liveness_probe: None,
+            readiness_probe: None,
+            lifecycle: Lifecycle::default(),
             command: Vec::new(),
             args: Vec::new(),
             working_dir: None,

@@ -6,7 +6,9 @@
 //! [Pod API reference]: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 
 mod container;
+mod probe;
 mod quantity;
+mod restart;
 mod security;
 mod volume;
 
@@ -19,7 +21,11 @@ pub use container::{
     Container, ContainerPort, EnvSource, EnvVar, ImagePullPolicy, MountPropagation, Protocol,
     ResourceList, Resources, TerminationMessagePolicy, VolumeMount,
 };
+pub use probe::{
+    HookHandler, HttpGet, Lifecycle, Port, Probe, ProbeHandler, Scheme, StopSignal, TcpSocket,
+};
 pub use quantity::{ParseQuantityError, Quantity};
+pub use restart::{ExitCodeOperator, RestartAction, RestartPolicy, RestartRule};
 pub use security::{Capabilities, PodSecurity, ProcMount, SeccompProfile, Security, Sysctl};
 pub use volume::{HostPathType, Medium, Volume, VolumeSource};
 
@@ -135,18 +141,6 @@ impl PodSpec {
     pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
         self.init_containers.iter().chain(&self.containers)
     }
-}
-
-/// `spec.restartPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum RestartPolicy {
-    /// Restart whatever the exit code.
-    #[default]
-    Always,
-    /// Restart after a non-zero exit code.
-    OnFailure,
-    /// Never restart.
-    Never,
 }
 
 /// One entry of `spec.hostAliases`.

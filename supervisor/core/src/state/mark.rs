@@ -49,6 +49,9 @@ pub(super) fn mark(state: &mut PodState, action: &Action, now: Now) {
             }
         }
         Action::EnsureImage { .. }
+        | Action::Probe { .. }
+        | Action::PostStart { .. }
+        | Action::PreStop { .. }
         | Action::StartContainer { .. }
         | Action::RemoveContainer { .. }
         | Action::RemoveSandbox { .. } => {}

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use carob_core::action::Action;
 use carob_core::decide::Outcome;
-use carob_core::event::{Event, ImageFailure, StartFailure};
+use carob_core::event::{Event, ImageFailure, ProbeResult, StartFailure};
 use carob_core::pod::{Container, Metadata, Pod, PodSpec, RestartPolicy};
 use carob_core::state::{Decision, PodState};
 use carob_core::status::{ConditionStatus, ContainerStatus, PodEvent, PodStatus};
@@ -255,6 +255,11 @@ pub fn short(action: &Action) -> String {
         Action::CreateContainer { container, attempt } => format!("create {container} {attempt}"),
         Action::StartContainer { container, attempt } => format!("start {container} {attempt}"),
         Action::RemoveContainer { container, attempt } => format!("remove {container} {attempt}"),
+        Action::Probe {
+            container, kind, ..
+        } => format!("{kind:?} {container}"),
+        Action::PostStart { container, .. } => format!("postStart {container}"),
+        Action::PreStop { container, .. } => format!("preStop {container}"),
         Action::Signal {
             container, signal, ..
         } => format!("{signal:?} {container}"),
@@ -302,6 +307,29 @@ pub fn success(action: &Action, wall: Timestamp) -> Option<Event> {
         Action::RemoveContainer { container, attempt } => {
             Event::ContainerRemoved { container, attempt }
         }
+        Action::Probe {
+            container,
+            attempt,
+            kind,
+        } => Event::Probed {
+            container,
+            attempt,
+            kind,
+            result: ProbeResult::Success,
+            output: String::new(),
+        },
+        Action::PostStart { container, attempt } => Event::PostStartDone {
+            container,
+            attempt,
+            failure: None,
+        },
+        Action::PreStop {
+            container, attempt, ..
+        } => Event::PreStopDone {
+            container,
+            attempt,
+            failure: None,
+        },
         Action::Signal { .. } => return None,
     })
 }

@@ -28,6 +28,39 @@ const FIELDS: &[(&str, &str)] = &[
         "spec.containers[0].ports[0]",
         "containerPort hostIP hostPort name protocol",
     ),
+    (
+        "spec.containers[0].livenessProbe",
+        "exec failureThreshold grpc httpGet initialDelaySeconds periodSeconds successThreshold \
+         tcpSocket terminationGracePeriodSeconds timeoutSeconds",
+    ),
+    ("spec.containers[0].livenessProbe.exec", "command"),
+    ("spec.containers[0].livenessProbe.grpc", "port service"),
+    (
+        "spec.containers[0].livenessProbe.httpGet",
+        "host httpHeaders path port scheme",
+    ),
+    (
+        "spec.containers[0].livenessProbe.httpGet.httpHeaders[0]",
+        "name value",
+    ),
+    ("spec.containers[0].livenessProbe.tcpSocket", "host port"),
+    (
+        "spec.containers[0].lifecycle",
+        "postStart preStop stopSignal",
+    ),
+    (
+        "spec.containers[0].lifecycle.preStop",
+        "exec httpGet sleep tcpSocket",
+    ),
+    ("spec.containers[0].lifecycle.preStop.sleep", "seconds"),
+    (
+        "spec.containers[0].restartPolicyRules[0]",
+        "action exitCodes",
+    ),
+    (
+        "spec.containers[0].restartPolicyRules[0].exitCodes",
+        "operator values",
+    ),
     ("spec.containers[0].env[0]", "name value valueFrom"),
     (
         "spec.containers[0].env[0].valueFrom",

@@ -3,12 +3,15 @@
 
 mod documents;
 mod good;
+mod hooks;
 mod known_fields;
 mod limits;
 mod names;
 mod paths_and_rights;
 mod pods;
+mod probes;
 mod properties;
+mod restart;
 mod values;
 
 use carob_core::parse::{Manifest, ManifestErrors, parse_manifest};

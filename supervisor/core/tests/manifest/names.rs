@@ -203,13 +203,8 @@ fn b37_unsupported_fields_are_named() {
         );
     }
     for field in [
-        "livenessProbe: {exec: {command: [a]}}",
-        "readinessProbe: {}",
-        "startupProbe: {tcpSocket: {port: 1}}",
-        "lifecycle: {preStop: {sleep: {seconds: 1}}}",
         "envFrom: [{configMapRef: {name: c}}]",
         "volumeDevices: [{name: v, devicePath: /dev/x}]",
-        "restartPolicyRules: [{action: Restart}]",
     ] {
         let name = field.split(':').next().unwrap();
         refused(

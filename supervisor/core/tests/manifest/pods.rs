@@ -168,6 +168,137 @@ fn ports() -> impl Strategy<Value = Vec<ContainerPort>> {
     })
 }
 
+fn port() -> impl Strategy<Value = Port> {
+    // The second port of a container is named so.
+    prop_oneof![
+        (1u16..).prop_map(Port::Number),
+        Just(Port::Name("p-1".into()))
+    ]
+}
+
+fn http_get() -> impl Strategy<Value = HttpGet> {
+    let headers = vec(("[A-Za-z-]{1,5}", "[ -~é]{0,5}"), 0..3);
+    let schemes = vec![Scheme::Http, Scheme::Https];
+    let host = option::of("[a-z.:]{1,5}");
+    (select(schemes), host, port(), "[ -~é]{1,8}", headers).prop_map(
+        |(scheme, host, port, path, headers)| HttpGet {
+            scheme,
+            host,
+            port,
+            path,
+            headers,
+        },
+    )
+}
+
+fn tcp_socket() -> impl Strategy<Value = TcpSocket> {
+    (option::of("[a-z.]{1,5}"), port()).prop_map(|(host, port)| TcpSocket { host, port })
+}
+
+fn command() -> impl Strategy<Value = Vec<String>> {
+    vec(text(), 1..3)
+}
+
+fn handler() -> impl Strategy<Value = ProbeHandler> {
+    prop_oneof![
+        command().prop_map(|command| ProbeHandler::Exec { command }),
+        http_get().prop_map(ProbeHandler::HttpGet),
+        tcp_socket().prop_map(ProbeHandler::TcpSocket),
+        (1u16.., "[a-z.]{0,3}").prop_map(|(port, service)| ProbeHandler::Grpc { port, service }),
+    ]
+}
+
+fn probe(readiness: bool) -> impl Strategy<Value = Option<Probe>> {
+    let count = || 1..=i32::MAX as u32;
+    let numbers = (0..=i32::MAX as u32, count(), count(), count(), count());
+    let grace = option::of(1..=i64::MAX as u64);
+    option::of(
+        (handler(), numbers, grace).prop_map(move |(handler, n, grace)| Probe {
+            handler,
+            initial_delay_seconds: n.0,
+            timeout_seconds: n.1,
+            period_seconds: n.2,
+            success_threshold: if readiness { n.3 } else { 1 },
+            failure_threshold: n.4,
+            termination_grace_period_seconds: grace.filter(|_| !readiness),
+        }),
+    )
+}
+
+fn hook() -> impl Strategy<Value = Option<HookHandler>> {
+    option::of(prop_oneof![
+        command().prop_map(|command| HookHandler::Exec { command }),
+        http_get().prop_map(HookHandler::HttpGet),
+        tcp_socket().prop_map(HookHandler::TcpSocket),
+        Just(HookHandler::Sleep { seconds: 0 }),
+    ])
+}
+
+fn restart() -> impl Strategy<Value = (Option<RestartPolicy>, Vec<RestartRule>)> {
+    let actions = vec![RestartAction::Restart, RestartAction::RestartAllContainers];
+    let operators = vec![ExitCodeOperator::In, ExitCodeOperator::NotIn];
+    let rule = (
+        select(actions),
+        select(operators),
+        btree_set(any::<i32>(), 0..3),
+    )
+        .prop_map(|(action, operator, values)| RestartRule {
+            action,
+            operator,
+            values,
+        });
+    let policies = vec![RestartPolicy::OnFailure, RestartPolicy::Never];
+    option::of((select(policies), vec(rule, 0..3))).prop_map(|own| match own {
+        Some((policy, rules)) => (Some(policy), rules),
+        None => (None, Vec::new()),
+    })
+}
+
+/// What a container is asked: probes and hooks.
+type Asked = ([Option<Probe>; 3], [Option<HookHandler>; 2]);
+
+fn asked() -> impl Strategy<Value = Asked> {
+    ((probe(false), probe(false), probe(true)), (hook(), hook()))
+        .prop_map(|(p, h)| ([p.0, p.1, p.2], [h.0, h.1]))
+}
+
+/// Names of ports that the container does not have become numbers.
+fn known_ports(container: &mut Container) {
+    let names: Vec<_> = container
+        .ports
+        .iter()
+        .filter_map(|p| p.name.clone())
+        .collect();
+    let fix = |port: &mut Port| {
+        if matches!(port, Port::Name(name) if !names.contains(name)) {
+            *port = Port::Number(1);
+        }
+    };
+    let probes = [
+        &mut container.startup_probe,
+        &mut container.liveness_probe,
+        &mut container.readiness_probe,
+    ];
+    for probe in probes.into_iter().flatten() {
+        match &mut probe.handler {
+            ProbeHandler::HttpGet(get) => fix(&mut get.port),
+            ProbeHandler::TcpSocket(socket) => fix(&mut socket.port),
+            ProbeHandler::Exec { .. } | ProbeHandler::Grpc { .. } => {}
+        }
+    }
+    let hooks = [
+        &mut container.lifecycle.post_start,
+        &mut container.lifecycle.pre_stop,
+    ];
+    for hook in hooks.into_iter().flatten() {
+        match hook {
+            HookHandler::HttpGet(get) => fix(&mut get.port),
+            HookHandler::TcpSocket(socket) => fix(&mut socket.port),
+            HookHandler::Exec { .. } | HookHandler::Sleep { .. } => {}
+        }
+    }
+}
+
 fn one_container(volumes: Vec<String>) -> impl Strategy<Value = Container> {
     let policies = vec![
         ImagePullPolicy::Always,
@@ -190,13 +321,24 @@ fn one_container(volumes: Vec<String>) -> impl Strategy<Value = Container> {
             option::of("/[a-c]{0,5}"),
         ),
         (env, resources(), mounts(volumes), security(), ports()),
+        (asked(), restart()),
         any::<[bool; 5]>(),
     )
-        .prop_map(|(what, how, flags)| Container {
+        .prop_map(|(what, how, (asked, restart), flags)| Container {
             name: String::new(),
             image: what.0,
             image_pull_policy: what.1,
             sidecar: flags[0],
+            restart_policy: restart.0,
+            restart_rules: restart.1,
+            startup_probe: asked.0[0].clone(),
+            liveness_probe: asked.0[1].clone(),
+            readiness_probe: asked.0[2].clone(),
+            lifecycle: Lifecycle {
+                post_start: asked.1[0].clone(),
+                pre_stop: asked.1[1].clone(),
+                stop_signal: None,
+            },
             command: what.2,
             args: what.3,
             working_dir: what.4,
@@ -326,10 +468,19 @@ fn spec(volumes: BTreeMap<String, VolumeSource>) -> impl Strategy<Value = PodSpe
         .prop_map(
             move |((init, app), restart_policy, times, flags, hosts, dns, security)| {
                 let mut names = (0..).map(|i| format!("c{i}"));
-                let mut named = |container: Container, init: bool| Container {
-                    name: names.next().expect("there is no end of names"),
-                    sidecar: container.sidecar && init,
-                    ..container
+                let mut named = |mut container: Container, init: bool| {
+                    container.name = names.next().expect("there is no end of names");
+                    container.sidecar &= init;
+                    if container.sidecar {
+                        container.restart_policy = None;
+                    } else if init {
+                        container.startup_probe = None;
+                        container.liveness_probe = None;
+                        container.readiness_probe = None;
+                        container.lifecycle = Lifecycle::default();
+                    }
+                    known_ports(&mut container);
+                    container
                 };
                 let alias = |(ip, hostnames): ([u16; 8], _)| HostAlias {
                     ip: ip.into(),

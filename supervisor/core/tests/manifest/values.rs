@@ -175,16 +175,6 @@ fn b29_restart_policies() {
         "spec.restartPolicy",
         "not one of \"Always\", \"OnFailure\", \"Never\"",
     );
-    refused(
-        &container("restartPolicy: Always"),
-        "spec.containers[0].restartPolicy",
-        "not supported by Carob",
-    );
-    refused(
-        &spec("initContainers: [{name: d, image: i, restartPolicy: Never}]"),
-        "spec.initContainers[0].restartPolicy",
-        "can only be Always",
-    );
 }
 
 #[test]

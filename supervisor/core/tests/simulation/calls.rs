@@ -95,6 +95,9 @@ impl World {
                 self.signal(&container, attempt, signal, choices, weather);
                 return Ok(None);
             }
+            Action::Probe { .. } | Action::PostStart { .. } | Action::PreStop { .. } => {
+                return Err("nothing decides it yet".to_owned());
+            }
             Action::RemoveContainer { container, attempt } => {
                 if fails {
                     return Ok(Some(Event::ContainerRemoveFailed {

@@ -35,6 +35,11 @@ pub(super) fn fold(state: &mut PodState, pod: &Pod, event: Event, now: Now) {
         Event::PullStarted { .. } | Event::ImageReady { .. } | Event::ImageFailed { .. } => {
             fold.image(event);
         }
+        // No decision asks for them yet.
+        Event::Probed { .. }
+        | Event::PostStartDone { .. }
+        | Event::PreStopDone { .. }
+        | Event::HookFellBack { .. } => {}
         Event::ContainerCreated { .. }
         | Event::ContainerStarted { .. }
         | Event::ContainerFailed { .. }

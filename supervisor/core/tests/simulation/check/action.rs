@@ -63,7 +63,11 @@ impl Check {
             Action::Signal {
                 container, signal, ..
             } => self.signal(pod, container, *signal, world, now),
-            Action::RemoveContainer { .. } | Action::RemoveSandbox { .. } => Ok(()),
+            Action::RemoveContainer { .. }
+            | Action::RemoveSandbox { .. }
+            | Action::Probe { .. }
+            | Action::PostStart { .. }
+            | Action::PreStop { .. } => Ok(()),
         }
     }
 

@@ -1,11 +1,13 @@
 //! A Pod as Kubernetes' API shows it: the inverse of [`parse`](crate::parse), with every default written out.
 
+mod asked;
+
 use serde_json::{Map, Value, json};
 
 use crate::pod::{
     Capabilities, Container, ContainerPort, DnsConfig, DnsPolicy, EnvSource, EnvVar, HostPathType,
-    Medium, MountPropagation, Pod, PodSecurity, PodSpec, ProcMount, ResourceList, SeccompProfile,
-    Security, Volume, VolumeMount, VolumeSource,
+    Medium, MountPropagation, Pod, PodSecurity, PodSpec, ProcMount, ResourceList, RestartPolicy,
+    SeccompProfile, Security, Volume, VolumeMount, VolumeSource,
 };
 
 /// The Pod as a `v1` object with `apiVersion`, `kind`, `metadata` and `spec`.
@@ -128,19 +130,28 @@ fn container(container: &Container) -> Value {
         ("limits", amounts(&container.resources.limits)),
         ("requests", amounts(&container.resources.requests)),
     ]);
+    let policy = match container.sidecar {
+        true => Some(RestartPolicy::Always),
+        false => container.restart_policy,
+    };
     let mut value = fields([
         ("args", json!(container.args)),
         ("command", json!(container.command)),
         ("env", list(&container.env, variable)),
         ("image", json!(container.image)),
         ("imagePullPolicy", json!(container.image_pull_policy)),
+        ("lifecycle", asked::lifecycle(&container.lifecycle)),
+        ("livenessProbe", asked::probe(&container.liveness_probe)),
         ("name", json!(container.name)),
         ("ports", list(&container.ports, port)),
+        ("readinessProbe", asked::probe(&container.readiness_probe)),
+        ("restartPolicy", json!(policy)),
         (
-            "restartPolicy",
-            json!(container.sidecar.then_some("Always")),
+            "restartPolicyRules",
+            list(&container.restart_rules, asked::restart_rule),
         ),
         ("securityContext", security(&container.security)),
+        ("startupProbe", asked::probe(&container.startup_probe)),
         ("stdin", json!(container.stdin)),
         ("stdinOnce", json!(container.stdin_once)),
         (
