@@ -201,6 +201,49 @@ fn f7_execs_end_before_their_container() {
 }
 
 #[test]
+fn f24_a_killed_exec_takes_what_it_started_with_it_however_detached() {
+    let mut shim = Shim::start();
+    running(&mut shim, "c1", config(&["sleep", "1000"]));
+    let init = shim.state("c1", "").expect("runs").pid;
+    // Somebody else's, which must live on.
+    shim.exec("c1", "other", &process(&["sleep", "1000"]), "")
+        .expect("added");
+    let other = shim.start_process("c1", "other").expect("started").pid;
+    let script = "sleep 1000 & (setsid sleep 1000 & ) ; (setsid sh -c '(sleep 1000 &) ; sleep 1000' &) ; \
+                  echo up; sleep 1000";
+    let mut detaching = process(&["sh", "-c", script]);
+    detaching["childSubreaper"] = json!(true);
+    shim.exec("c1", "probe", &detaching, "").expect("added");
+    shim.start_process("c1", "probe").expect("started");
+    let sleeping = || {
+        let pids = shim.cgroups().into_iter().flat_map(|dir| {
+            let procs = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            procs.lines().map(str::to_owned).collect::<Vec<_>>()
+        });
+        let mut pids: Vec<u32> = pids
+            .filter(|pid| {
+                std::fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|line| line == b"sleep\x001000\x00")
+            })
+            .filter_map(|pid| pid.parse().ok())
+            .collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    };
+    wait_until("all of it runs", || sleeping().len() == 7);
+    shim.kill("c1", "probe", 9, true).expect("killed");
+    assert_eq!(shim.wait("c1", "probe").expect("ended").exit_status, 137);
+    let mut left = [init, other];
+    left.sort_unstable();
+    wait_until("it is gone", || sleeping() == left);
+    assert_eq!(
+        refused(shim.kill("c1", "probe", 9, true)),
+        (Code::NOT_FOUND, "process already finished".to_owned())
+    );
+}
+
+#[test]
 fn processes_are_listed_and_signalled_together() {
     let mut shim = Shim::start();
     running(&mut shim, "c1", config(&["sleep", "1000"]));

@@ -56,6 +56,10 @@ fn enter(
     if namespaces.has_user() {
         become_root().map_err(|cause| failed("become the container's root", &cause))?;
     }
+    // SAFETY: plain numbers.
+    if request.subreaper && unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } != 0 {
+        return Err(last("become the subreaper of the descendants"));
+    }
     // SAFETY: takes nothing; fails only for a leader of a process group, which a new process isn't.
     unsafe { libc::setsid() };
     if let Streams::Terminal(size) = request.streams {

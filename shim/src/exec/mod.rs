@@ -12,6 +12,7 @@ pub(crate) mod clone;
 mod namespaces;
 mod report;
 mod terminal;
+pub mod tree;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -39,6 +40,9 @@ pub struct ExecRequest<'a> {
     pub cgroup: &'a Cgroup,
     /// Standard input, output and error.
     pub streams: Streams,
+    /// Its orphaned descendants become its children instead of the container's init's, so that [`tree::kill`] finds
+    /// them all. Something that the program may see, so only for those who ask.
+    pub subreaper: bool,
 }
 
 /// The standard streams of the new process.

@@ -8,13 +8,16 @@ use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 
 use super::{Container, Error, Event, Kind, Phase, Shim, find};
+use crate::cgroup::Cgroup;
+use crate::exec;
 use crate::stdio::Size;
 
 /// The largest signal number (SIGRTMAX).
 const LAST_SIGNAL: u32 = 64;
 
 impl Shim {
-    /// Sends a signal to a process, or to all of the container's.
+    /// Sends a signal to a process, or to all of the container's; SIGKILL to all of an exec goes to its descendants
+    /// as well.
     ///
     /// # Errors
     /// `NotFound` also when the process has ended (as containerd's shims say it), `InvalidArgument`
@@ -28,7 +31,13 @@ impl Shim {
         let container = find(&mut containers, id)?;
         if !exec_id.is_empty() {
             let process = container.process(id, exec_id)?;
-            return signal_process(process.pid(), process.phase(), signal as i32);
+            let (pid, phase) = (process.pid(), process.phase());
+            return match &container.cgroup {
+                Some(cgroup) if all && signal == libc::SIGKILL.unsigned_abs() => {
+                    kill_tree(pid, phase, cgroup)
+                }
+                _ => signal_process(pid, phase, signal as i32),
+            };
         }
         if all {
             let Some(cgroup) = &container.cgroup else {
@@ -192,6 +201,14 @@ fn signal_process(pid: i32, phase: Phase, signal: i32) -> Result<(), Error> {
         Err(nix::errno::Errno::ESRCH) => Err(finished()),
         Err(error) => Err(Error::internal(error)),
     }
+}
+
+/// SIGKILL to an exec and its descendants.
+fn kill_tree(pid: i32, phase: Phase, cgroup: &Cgroup) -> Result<(), Error> {
+    if !phase.is_alive() || pid <= 0 {
+        return Err(finished());
+    }
+    exec::tree::kill(pid, cgroup).map_err(Error::internal)
 }
 
 /// containerd's words, which clients look for.

@@ -33,7 +33,7 @@ pub struct ExecRequest {
     pub exec_id: String,
     /// Its standard streams.
     pub streams: Request,
-    /// An OCI `Process` in JSON.
+    /// An OCI `Process` in JSON, which may say [`Own::child_subreaper`] beside.
     pub spec: Vec<u8>,
 }
 
@@ -138,6 +138,7 @@ impl Shim {
             setup: &setup.process,
             cgroup: &place.cgroup,
             streams: given,
+            subreaper: setup.subreaper,
         });
         let mut process = wait_for(starting.map_err(exec_error)?)
             .await
@@ -189,6 +190,16 @@ struct Place {
 struct Setup {
     process: ProcessSetup,
     size: exec::Size,
+    subreaper: bool,
+}
+
+/// What a client may say of a process beyond OCI's words.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    /// The process takes in its orphaned descendants, so that Kill with `all` ends them with it.
+    #[serde(default)]
+    child_subreaper: bool,
 }
 
 /// The part of `config.json` that an exec inherits from.
@@ -201,10 +212,12 @@ struct InitSpec {
 
 impl Setup {
     fn read(bundle: &Path, spec: &[u8], scratch: &Path) -> Result<Self, Error> {
-        let process: Process = serde_json::from_slice(spec).map_err(|error| {
+        let unusable = |error| {
             let message = format!("the process to execute is not an OCI process: {error}");
             Error::new(Kind::InvalidArgument, message)
-        })?;
+        };
+        let process: Process = serde_json::from_slice(spec).map_err(unusable)?;
+        let own: Own = serde_json::from_slice(spec).map_err(unusable)?;
         let text = read_config(bundle).map_err(Error::internal)?;
         let init: InitSpec = serde_json::from_slice(&text).map_err(Error::internal)?;
         let profile = init
@@ -230,6 +243,7 @@ impl Setup {
         Ok(Self {
             process: setup,
             size,
+            subreaper: own.child_subreaper,
         })
     }
 }

@@ -139,6 +139,7 @@ impl Container {
             setup,
             cgroup: &self.group.0,
             streams,
+            subreaper: false,
         })?
         .wait(PATIENCE)
     }

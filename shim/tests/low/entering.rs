@@ -229,6 +229,7 @@ fn exec_that_does_not_get_there_is_killed() {
         setup: &setup(&["true"], "{}"),
         cgroup: &container.group.0,
         streams: Streams::Given([null(), null(), null()]),
+        subreaper: false,
     });
     let mut starting = result.unwrap();
     assert!(matches!(starting.poll(), Ok(None)));
@@ -244,6 +245,7 @@ fn exec_that_does_not_get_there_is_killed() {
         setup: &setup(&["true"], "{}"),
         cgroup: &container.group.0,
         streams,
+        subreaper: false,
     });
     let pid = starting.as_ref().unwrap().pid();
     let result = starting.unwrap().wait(Duration::from_millis(1));
