@@ -17,6 +17,7 @@ use crate::executor::Executor;
 use crate::images::Images;
 use crate::machine::Machine;
 use crate::network::{Network, NetworkConfig};
+use crate::probe::socket::Sockets;
 use crate::runtime::TaskEvent;
 use crate::runtime::embedded::Embedded;
 use crate::volume::Volumes;
@@ -33,6 +34,8 @@ pub struct Engine {
     pub images: Images,
     /// Connects Pods.
     pub network: Network,
+    /// Makes the sockets of probes and hooks.
+    pub sockets: Rc<Sockets>,
     /// Makes volumes.
     pub volumes: Volumes,
     /// Root file system of every sandbox.
@@ -60,6 +63,7 @@ impl Engine {
             runtime: Embedded::open(&dirs, sink).await?,
             images: Images::open(&dirs)?,
             network: Network::open(&dirs.state, NetworkConfig::default())?,
+            sockets: Rc::default(),
             volumes: Volumes::new(&dirs.root)?,
             pause_root,
             routes,

@@ -12,6 +12,7 @@ pub mod logs;
 mod machine;
 pub mod network;
 mod private;
+pub mod probe;
 mod prune;
 mod record;
 pub mod runtime;

@@ -11,6 +11,7 @@ use carob_core::action::Signal;
 use carob_core::event::{Event, StartFailure};
 use jiff::Timestamp;
 
+use super::asked::Stage;
 use super::sandbox::Sandbox;
 use super::{Executor, Instance, Source};
 use crate::private;
@@ -202,6 +203,7 @@ impl Executor {
 
     pub(super) async fn signal(&self, instance: Instance, signal: Signal) {
         let id = self.id(&instance.name, instance.attempt);
+        self.asked.advance(&id, Stage::Signalled);
         let (number, all) = match signal {
             Signal::Kill => (nix::libc::SIGKILL, true),
             Signal::StopSignal => (self.stop_signal(&instance.name), false),
@@ -248,6 +250,7 @@ impl Executor {
     /// Removes what an instance has on disk, but its log.
     pub(super) fn forget(&self, id: &str, instance: &Instance) {
         self.engine.unroute(id);
+        self.asked.forget(id);
         let mut live = self.live.borrow_mut();
         live.containers.remove(id);
         live.refused.remove(id);
@@ -265,8 +268,12 @@ impl Executor {
         }
     }
 
-    /// The signal that asks a container to end: its image's, or SIGTERM.
+    /// The signal that asks a container to end: the manifest's, the image's, or SIGTERM.
     fn stop_signal(&self, container: &str) -> i32 {
+        let lifecycle = self.container(container).map(|c| &c.lifecycle);
+        if let Some(signal) = lifecycle.and_then(|lifecycle| lifecycle.stop_signal) {
+            return signal.number();
+        }
         let live = self.live.borrow();
         let named = live
             .images
@@ -301,7 +308,7 @@ impl Executor {
         Ok(path)
     }
 
-    fn shim(&self) -> Result<crate::runtime::Shim, TaskError> {
+    pub(super) fn shim(&self) -> Result<crate::runtime::Shim, TaskError> {
         let live = self.live.borrow();
         live.sandbox
             .as_ref()

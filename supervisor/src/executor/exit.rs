@@ -14,6 +14,8 @@ use crate::logs::LogLine;
 
 /// Longest message from the file (Kubernetes: `MaxContainerTerminationMessageLength`). Bytes.
 const FILE_MAX: u64 = 4096;
+/// What the messages of all containers of a Pod may be together (`MaxPodTerminationMessageLogLength`). Bytes.
+const POD_MAX: usize = 12 << 10;
 /// Longest message from the log, and the most lines of it
 /// (`MaxContainerTerminationMessageLogLength`, `…LogLines`).
 const LOG_MAX: u64 = 2048;
@@ -27,7 +29,8 @@ impl Executor {
             .last_words(&instance, exit_code)
             .unwrap_or_else(|error| {
                 Some(format!("the termination message cannot be read: {error}"))
-            });
+            })
+            .map(|message| shortened(message, self.message_max()));
         self.tell(Event::ContainerExited {
             container: instance.name,
             attempt: instance.attempt,
@@ -45,7 +48,9 @@ impl Executor {
         };
         let from_file = tail(&self.termination_log(instance), FILE_MAX)?;
         if !from_file.is_empty() {
-            return Ok(Some(String::from_utf8_lossy(&from_file).into_owned()));
+            // What is no text becomes longer when it is made one.
+            let text = String::from_utf8_lossy(&from_file).into_owned();
+            return Ok(Some(shortened(text, FILE_MAX as usize)));
         }
         let falls_back =
             container.termination_message_policy == TerminationMessagePolicy::FallbackToLogsOnError;
@@ -55,6 +60,21 @@ impl Executor {
         Ok(Some(last_lines(&tail(&self.log(instance), 4 * LOG_MAX)?))
             .filter(|text| !text.is_empty()))
     }
+
+    /// What each container's message may be (`normalizeStatus`, `pkg/kubelet/status/status_manager.go`). Bytes.
+    fn message_max(&self) -> usize {
+        POD_MAX / self.pod.spec.all_containers().count().max(1)
+    }
+}
+
+/// The beginning of a text, at most so many bytes of it.
+fn shortened(mut text: String, max: usize) -> String {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
 }
 
 /// The text of the last lines of a log in the Kubernetes format.
@@ -106,6 +126,14 @@ mod tests {
         let text = tail(&path, FILE_MAX).unwrap();
         assert_eq!(text.len(), 4096);
         assert!(text.ends_with(b"aend"));
+    }
+
+    #[test]
+    fn b31_what_is_no_text_is_no_longer_for_it() {
+        let text = String::from_utf8_lossy(&[0xff; 4096]).into_owned();
+        assert_eq!(shortened(text, 4096).len(), 4095);
+        assert_eq!(shortened("short".to_owned(), 4096), "short");
+        assert_eq!(shortened("é".to_owned(), 1), "");
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! Carries out what was decided for one Pod. No decision lives here: every action ends in one event.
 
+mod asked;
 mod bundle;
 mod config;
 mod container;
 mod exit;
 mod files;
+mod hook;
 mod image;
 mod image_volumes;
+mod probe;
 mod sandbox;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use carob_bundles::image::overlay::Image;
 use carob_bundles::image::store::Owner;
@@ -27,6 +31,7 @@ use crate::engine::Engine;
 use crate::runtime::{TaskError, TaskEvent};
 use crate::watch::Watch;
 
+use asked::{Asked, Stage};
 pub use bundle::read as read_bundle;
 pub use container::Streams;
 use sandbox::Sandbox;
@@ -47,6 +52,7 @@ pub struct Executor {
     outbox: mpsc::UnboundedSender<Event>,
     watch: Watch,
     live: RefCell<Live>,
+    asked: Asked,
 }
 
 /// What the Pod has in the runtime right now.
@@ -84,6 +90,7 @@ impl Executor {
             outbox,
             watch,
             live: RefCell::default(),
+            asked: Asked::default(),
         }
     }
 
@@ -126,9 +133,22 @@ impl Executor {
                 )
                 .await
             }
-            // Nothing decides them yet.
-            Action::Probe { .. } | Action::PostStart { .. } | Action::PreStop { .. } => {
-                tracing::error!(?action, "not carried out");
+            Action::Probe {
+                container: name,
+                attempt,
+                kind,
+            } => self.probe(Instance { name, attempt }, kind).await,
+            Action::PostStart {
+                container: name,
+                attempt,
+            } => self.post_start(Instance { name, attempt }).await,
+            Action::PreStop {
+                container: name,
+                attempt,
+                within_ms,
+            } => {
+                let within = Duration::from_millis(within_ms);
+                self.pre_stop(Instance { name, attempt }, within).await;
             }
             Action::RemoveContainer { container, attempt } => {
                 self.remove_container(Instance {
@@ -154,7 +174,10 @@ impl Executor {
             return;
         };
         match event {
-            TaskEvent::Exit { status, at, .. } => self.exited(instance, status, at),
+            TaskEvent::Exit { id, status, at } => {
+                self.asked.advance(&id, Stage::Ended);
+                self.exited(instance, status, at);
+            }
             TaskEvent::Oom { .. } => {
                 self.tell(Event::ContainerOom {
                     container: instance.name,

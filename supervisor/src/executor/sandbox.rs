@@ -211,6 +211,7 @@ impl Executor {
         if let Some(Sandbox { id, shim, .. }) = &sandbox {
             // Before anything ends, so that its watcher does not take it for an accident.
             self.live.borrow_mut().sandbox = None;
+            self.asked.leave();
             if let Err(error) = stop(shim, id).await {
                 self.live.borrow_mut().sandbox = sandbox.clone();
                 return Err(error).context("cannot stop the pause container");

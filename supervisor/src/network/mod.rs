@@ -38,6 +38,7 @@ use ipnet::Ipv4Net;
 pub use attach::{Attachment, NetworkLeftovers};
 pub use error::NetworkError;
 pub use link::Mac;
+pub use netns::open_namespace;
 pub use notice::Notice;
 
 use bridge::Host;

@@ -1,6 +1,7 @@
 //! A Pod's network namespace, entered only by threads that end in it.
 
 use std::fs::{File, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,15 @@ impl Netns {
             ),
         })
     }
+}
+
+/// Opens the network namespace of a process that has one of its own. It lives at least as long as the descriptor.
+///
+/// # Errors
+/// [`NetworkError`], also when the process is in our own namespace.
+pub fn open_namespace(pid: i32) -> Result<OwnedFd, NetworkError> {
+    let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    Ok(Netns::open(&path)?.file.into())
 }
 
 /// The calling thread's own namespace.

@@ -4,12 +4,13 @@
 
 pub mod embedded;
 mod events;
+mod exec;
 mod shim;
 
 use jiff::Timestamp;
 
 pub use events::{EventServer, TaskEvent};
-pub use shim::{CreateTask, Exited, Mount, Shim, TaskError};
+pub use shim::{CreateTask, ExecError, ExecTask, Exited, Mount, Shim, TaskError};
 
 /// A protobuf timestamp as ours; nonsense from the wire counts as the epoch.
 fn timestamp(

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 /// A shim that answers on its socket; one per Pod.
 #[derive(Clone)]
 pub struct Shim {
-    client: TaskClient,
+    pub(super) client: TaskClient,
 }
 
 /// Why the shim did not do what it was asked.
@@ -69,6 +69,43 @@ pub struct CreateTask {
     pub terminal: bool,
 }
 
+/// What adds a process to a running container.
+#[derive(Debug, Clone)]
+pub struct ExecTask {
+    /// The container.
+    pub id: String,
+    /// The process's own name.
+    pub exec_id: String,
+    /// An OCI process in JSON; with `childSubreaper` it can be killed with all that it started.
+    pub process: Vec<u8>,
+    /// A FIFO, or empty for none.
+    pub stdout: String,
+    /// The same.
+    pub stderr: String,
+}
+
+/// Why no process was added.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExecError {
+    /// The container has one of this name.
+    #[error("the container has a process of this name already")]
+    Exists,
+    /// Anything else.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+impl From<ttrpc::Error> for ExecError {
+    fn from(error: ttrpc::Error) -> Self {
+        match error {
+            ttrpc::Error::RpcStatus(status) if status.code() == ttrpc::Code::ALREADY_EXISTS => {
+                Self::Exists
+            }
+            other => Self::Task(other.into()),
+        }
+    }
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exited {
@@ -79,9 +116,9 @@ pub struct Exited {
 }
 
 /// Calls that fork a worker, mount and start programs may take long on a loaded machine.
-const SLOW: i64 = 120_000_000_000;
+pub(super) const SLOW: i64 = 120_000_000_000;
 /// The others answer from memory. Nanoseconds.
-const QUICK: i64 = 30_000_000_000;
+pub(super) const QUICK: i64 = 30_000_000_000;
 
 impl Shim {
     /// Connects to the address that the shim printed.
