@@ -7,6 +7,7 @@ pub mod events;
 pub mod exec;
 pub mod guard;
 pub mod log;
+pub mod options;
 pub mod process;
 pub mod ready;
 pub mod reap;

@@ -1,5 +1,6 @@
 //! The server: one thread that serves the Task service until its containers are gone.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -96,6 +97,16 @@ fn take_listener() -> Result<UnixListener, ServerError> {
     Ok(listener)
 }
 
+/// The Task service as version 2 and, for containerd 2, as version 3: their messages are the same on
+/// the wire. What version 3 has more, the stream of events, is optional and not offered.
+fn services(shim: &Arc<Shim>) -> HashMap<String, ttrpc::asynchronous::Service> {
+    let service = || create_task(Arc::new(Service::new(shim.clone())));
+    let third = service()
+        .into_iter()
+        .map(|(name, service)| (name.replace(".v2.", ".v3."), service));
+    service().into_iter().chain(third).collect()
+}
+
 async fn run(args: &Args, listener: UnixListener, address: &Address) -> Result<(), ServerError> {
     let signals = Signals::new()?;
     let publisher = Publisher::new(&args.namespace, std::env::var("TTRPC_ADDRESS").ok());
@@ -103,7 +114,7 @@ async fn run(args: &Args, listener: UnixListener, address: &Address) -> Result<(
     let shim = Arc::new(Shim::new(&args.namespace, scratch, publisher));
     let mut server = Server::new()
         .add_listener(Listener::try_from(listener)?)
-        .register_service(create_task(Arc::new(Service::new(shim.clone()))));
+        .register_service(services(&shim));
     server.start().await?;
     tracing::info!("serving on {}", address.url());
     let rest = tokio::time::sleep(REST);

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::DeleteResponse;
 use containerd_shim_protos::protobuf::{Message, MessageField};
-use containerd_shim_protos::types::introspection::{RuntimeInfo, RuntimeVersion};
 use nix::mount::{MntFlags, umount2};
 
 use super::Args;
@@ -91,18 +90,4 @@ fn kill_all(cgroup: &Cgroup) -> Result<(), CgroupError> {
 fn init_pid(bundle: &Path) -> u32 {
     let text = std::fs::read_to_string(bundle.join(crate::task::INIT_PID)).unwrap_or_default();
     text.trim().parse().unwrap_or(0)
-}
-
-/// What `-info` prints: containerd 2.0's `RuntimeInfo`.
-pub fn runtime_info() -> Vec<u8> {
-    let info = RuntimeInfo {
-        name: "io.containerd.carob.v1".to_owned(),
-        version: MessageField::some(RuntimeVersion {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..RuntimeVersion::default()
-        }),
-        ..RuntimeInfo::default()
-    };
-    // Encoding into memory fails only for messages of 2 GiB.
-    info.write_to_bytes().unwrap_or_default()
 }

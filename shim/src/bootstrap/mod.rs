@@ -6,9 +6,11 @@
 mod address;
 mod args;
 mod delete;
+mod info;
+mod protocol;
 mod start;
 
-use std::io::Write;
+use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use crate::sentence::sentence;
@@ -34,11 +36,12 @@ pub fn main() -> ExitCode {
     };
     let done = match args.action {
         Action::Version => say(&format!("{NAME} {}\n", env!("CARGO_PKG_VERSION"))),
-        Action::Info => say_bytes(&delete::runtime_info()),
+        Action::Info => match info::runtime_info(given()) {
+            Ok(info) => say_bytes(&info),
+            Err(error) => return fail(&error),
+        },
         Action::Start => match start::start(&args) {
-            // The bare address is what every containerd understands; 1.7 and later take JSON as
-            // well, but read anything else as the address of a version 2 task service.
-            Ok(address) => say(&address),
+            Ok(answer) => say_bytes(&answer),
             Err(error) => return fail(&error),
         },
         Action::Delete => match delete::delete(&args) {
@@ -53,6 +56,14 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    }
+}
+
+/// What containerd gives on standard input. A person at a terminal gives nothing.
+fn given() -> Box<dyn Read> {
+    match std::io::stdin().is_terminal() {
+        true => Box::new(std::io::empty()),
+        false => Box::new(std::io::stdin()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::address::{self, Address, AddressError, Claim};
+use super::protocol::{Form, MAX_SHIM_VERSION};
 use super::{Args, NAME};
 use crate::bundle::{Bundle, BundleError, check_id};
 use crate::guard;
@@ -27,6 +28,9 @@ pub enum StartError {
     /// The server process can't be started.
     #[error("the shim's server can't be started: {0}")]
     Spawn(#[source] io::Error),
+    /// containerd's message on standard input can't be read, or the answer not be encoded.
+    #[error("containerd can't be answered: {0}")]
+    Answer(#[source] io::Error),
     /// containerd's file in the bundle can't be written.
     #[error("{} can't be written: {cause}", path.display())]
     Write {
@@ -37,10 +41,13 @@ pub enum StartError {
     },
 }
 
-/// Returns the address for standard output.
-pub fn start(args: &Args) -> Result<String, StartError> {
+/// Returns the answer for standard output.
+pub fn start(args: &Args) -> Result<Vec<u8>, StartError> {
     check_id("container id", &args.id)?;
     check_id("namespace", &args.namespace)?;
+    let version = std::env::var(MAX_SHIM_VERSION).ok();
+    let form = Form::asked(version.as_deref(), io::stdin(), &args.id, &args.namespace)
+        .map_err(StartError::Answer)?;
     let directory = match &args.bundle {
         Some(bundle) => bundle.clone(),
         None => std::env::current_dir().map_err(StartError::Spawn)?,
@@ -59,7 +66,8 @@ pub fn start(args: &Args) -> Result<String, StartError> {
     }
     // containerd reads this when it comes back after a restart.
     write(&directory, "address", &address.url())?;
-    Ok(address.url())
+    form.answer(&address.url())
+        .map_err(|cause| StartError::Answer(cause.into()))
 }
 
 /// Starts the server with the socket as its standard input, and doesn't wait for it: a client may

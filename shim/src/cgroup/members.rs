@@ -32,6 +32,20 @@ pub fn join(cgroup: &Cgroup, pid: i32, unified: bool) -> Result<(), CgroupError>
     Ok(())
 }
 
+/// Moves a process into the hierarchies that have the cgroup.
+pub fn join_existing(cgroup: &Cgroup, pid: i32) -> Result<(), CgroupError> {
+    let mut joined = Err(CgroupError::io(
+        "join",
+        Path::new(cgroup.path()),
+        io::ErrorKind::NotFound.into(),
+    ));
+    for dir in cgroup.dirs.iter().filter(|dir| dir.path.is_dir()) {
+        dir.write("cgroup.procs", &pid.to_string())?;
+        joined = Ok(());
+    }
+    joined
+}
+
 /// Opens the directory of a process in the unified hierarchy, if it is `dir` or below it.
 pub fn open_unified_of(dir: &Dir, pid: i32) -> Result<Option<OwnedFd>, CgroupError> {
     let text = dir::read(Path::new(&format!("/proc/{pid}/cgroup")))?;

@@ -178,6 +178,14 @@ impl Cgroup {
         members::join(self, pid, true)
     }
 
+    /// Moves process `pid` into the cgroup wherever it exists, and makes nothing.
+    ///
+    /// # Errors
+    /// [`CgroupError::Io`] of the hierarchy that refused, or when it exists nowhere.
+    pub fn join_existing(&self, pid: i32) -> Result<(), CgroupError> {
+        members::join_existing(self, pid)
+    }
+
     /// As [`Cgroup::join`] with 0, but without the unified hierarchy: for a process that was cloned
     /// straight into [`Cgroup::open_unified`].
     ///

@@ -29,7 +29,9 @@ impl ProcessSetup {
     /// # Errors
     /// [`StartError`], whose text is for the user. The process is then good for nothing but exiting.
     pub fn apply(&self) -> Result<Ready, StartError> {
-        join_session_keyring()?;
+        if self.new_keyring {
+            join_session_keyring()?;
+        }
         if let Some(profile) = &self.apparmor_profile {
             apparmor(profile)?;
         }

@@ -64,6 +64,8 @@ pub struct ProcessSetup {
     capabilities: CapabilitySets,
     apparmor_profile: Option<String>,
     seccomp: Option<Program>,
+    /// Whether it gets a session keyring of its own.
+    new_keyring: bool,
     /// Device and inode of our own program.
     own_program: Option<(u64, u64)>,
     /// Whether a missing working directory is made, which runc does for init only.
@@ -148,6 +150,7 @@ impl ProcessSetup {
             capabilities: CapabilitySets::from_spec(process.capabilities().as_ref()),
             apparmor_profile,
             seccomp,
+            new_keyring: true,
             own_program: std::fs::metadata("/proc/self/exe")
                 .ok()
                 .map(|own| (own.dev(), own.ino())),
@@ -200,6 +203,13 @@ impl ProcessSetup {
                     LinuxPersonalityDomain::PerLinux => PER_LINUX,
                     LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
                 });
+        self
+    }
+
+    /// Leaves the process in the session keyring that it is in.
+    #[must_use]
+    pub fn without_new_keyring(mut self) -> Self {
+        self.new_keyring = false;
         self
     }
 

@@ -17,9 +17,11 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag
 /// Why a profile can't be made into a program.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
-    /// The profile hands system calls to an agent (`SCMP_ACT_NOTIFY`), whose descriptor exists only
-    /// when the filter is loaded by libcontainer.
-    #[error("the seccomp profile uses SCMP_ACT_NOTIFY, which has to be loaded by libcontainer")]
+    /// The profile hands system calls to an agent (`SCMP_ACT_NOTIFY`).
+    #[error(
+        "the seccomp profile's action SCMP_ACT_NOTIFY is not supported: nobody would answer those \
+         system calls, so use SCMP_ACT_ERRNO or SCMP_ACT_ALLOW"
+    )]
     Notify,
     /// The profile has something wrong in it.
     #[error("the seccomp profile can't be used: {0}")]

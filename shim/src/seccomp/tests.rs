@@ -57,7 +57,7 @@ fn programs_are_kept_privately_and_made_again_when_damaged() {
 }
 
 #[test]
-fn notify_is_left_to_libcontainer() {
+fn notify_is_refused_by_name() {
     let dir = tempfile::tempdir().expect("a directory");
     let notify = profile(
         r#"{"defaultAction": "SCMP_ACT_ALLOW",

@@ -14,6 +14,7 @@ use containerd_shim_protos::shim_async::Task;
 use ttrpc::asynchronous::TtrpcContext;
 
 use crate::events::timestamp;
+use crate::options::Options;
 use crate::stdio::{Request, Size};
 use crate::task::{CreateRequest, Error, ExecRequest, Kind, Shim};
 
@@ -79,6 +80,8 @@ impl Task for Service {
         if !request.checkpoint.is_empty() {
             return Err(unimplemented("restoring a checkpoint"));
         }
+        let options = Options::read(request.options.as_ref())
+            .map_err(|error| status(Error::invalid(error)))?;
         let request = CreateRequest {
             id: request.id,
             bundle: PathBuf::from(request.bundle),
@@ -89,6 +92,7 @@ impl Task for Service {
                 stderr: request.stderr,
                 terminal: request.terminal,
             },
+            options,
         };
         let pid = whole(self.shim.clone().create(request)).await?;
         Ok(CreateTaskResponse {

@@ -291,6 +291,22 @@ impl Streams {
     }
 }
 
+/// Gives pipes and FIFOs to a user and group, as `IoUid` and `IoGid` of containerd's options want it: for
+/// a container whose root is another user of the machine.
+///
+/// # Errors
+/// When there is no such user here, in a user namespace of ours.
+pub fn give_streams(streams: &[OwnedFd], (user, group): (u32, u32)) -> io::Result<()> {
+    use std::os::unix::fs::{FileTypeExt, fchown};
+    for stream in streams {
+        let file = std::fs::File::from(stream.try_clone()?);
+        if file.metadata()?.file_type().is_fifo() {
+            fchown(&file, Some(user), Some(group))?;
+        }
+    }
+    Ok(())
+}
+
 /// The sink for a target that has one.
 fn sink_of(target: &Target) -> Result<Option<Shared>, StdioError> {
     let sink = match target {

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 
 use super::{Container, Error, Event, Kind, Phase, Shim, find};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, CgroupError};
 use crate::exec;
 use crate::stdio::Size;
 
@@ -131,7 +131,10 @@ impl Shim {
             return Err(finished());
         }
         match &container.cgroup {
-            Some(cgroup) => cgroup.update(&resources).map_err(Error::internal),
+            Some(cgroup) => cgroup.update(&resources).map_err(|error| match error {
+                CgroupError::BadLimit { .. } => Error::invalid(error),
+                error => Error::internal(error),
+            }),
             None => Err(Error::not_found(id, "")),
         }
     }

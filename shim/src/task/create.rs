@@ -14,8 +14,9 @@ use super::process::Process;
 use super::{Container, Error, Event, INIT_PID, Kind, Phase, Shim};
 use crate::bundle::{Bundle, check_id};
 use crate::cgroup::Cgroup;
+use crate::options::Options;
 use crate::reap::Exited;
-use crate::stdio::{Request, Streams};
+use crate::stdio::{Request, Streams, give_streams};
 use crate::worker::{CreateJob, Created, Given, RootMount, create, pipe, remove_cgroup};
 
 /// What a client asks for.
@@ -29,6 +30,8 @@ pub struct CreateRequest {
     pub rootfs: Vec<Mount>,
     /// Its init's standard streams.
     pub streams: Request,
+    /// What the client wants of the runtime.
+    pub options: Options,
 }
 
 /// How to start the init that waits.
@@ -96,6 +99,7 @@ impl Shim {
             start: None,
             oom: None,
             execs: std::collections::BTreeMap::new(),
+            options: request.options.clone(),
             deleting: false,
         };
         containers.insert(request.id.clone(), container);
@@ -106,8 +110,16 @@ impl Shim {
         let mut bundle = Bundle::read(&request.bundle).map_err(Error::invalid)?;
         let path = bundle.cgroup_path(&self.namespace, &request.id);
         let cgroup = Cgroup::at(&path).map_err(Error::invalid)?;
+        if let Some(path) = &request.options.shim_cgroup {
+            let own = Cgroup::at(path).map_err(Error::invalid)?;
+            own.join_existing(std::process::id() as i32)
+                .map_err(Error::invalid)?;
+        }
         let opened = Streams::open(&request.streams, self.owner(&request.id)).await;
         let (mut streams, stdio) = opened.map_err(Error::invalid)?;
+        if let Some(owner) = request.options.io_owner {
+            give_streams(&stdio, owner).map_err(Error::internal)?;
+        }
         let job = CreateJob {
             id: request.id.clone(),
             bundle: request.bundle.clone(),
@@ -116,6 +128,7 @@ impl Shim {
             resources: bundle.take_resources(),
             scratch: self.scratch.clone(),
             terminal: request.streams.terminal,
+            options: request.options.clone(),
         };
         let (error, start_error) = pipe().map_err(Error::internal)?;
         // From here on the init may end before its id is known.

@@ -14,11 +14,12 @@ use super::{Error, Event, Kind, Phase, Shim, find};
 use crate::bundle::{check_id, read_config};
 use crate::cgroup::Cgroup;
 use crate::exec::{self, ExecError, ExecProcess};
+use crate::options::Options;
 use crate::process::ProcessSetup;
 use crate::ready;
 use crate::seccomp;
 use crate::sentence::sentence;
-use crate::stdio::{Request, Streams};
+use crate::stdio::{Request, Streams, give_streams};
 use crate::worker::SECCOMP_CACHE;
 
 /// How long a process may take to execute its program: it may be on a file system that hangs.
@@ -90,6 +91,7 @@ impl Shim {
         let phase = container.init.phase();
         let bundle = container.bundle.clone();
         let cgroup = container.cgroup.clone();
+        let options = container.options.clone();
         let init = (
             container.init.pid(),
             container.init_pidfd.as_ref().map(OwnedFd::try_clone),
@@ -111,6 +113,7 @@ impl Shim {
                 cgroup,
                 init_pid,
                 init_pidfd,
+                options,
             },
             process.request.clone(),
             spec,
@@ -124,10 +127,16 @@ impl Shim {
         request: &Request,
         spec: &[u8],
     ) -> Result<(ExecProcess, Streams), Error> {
-        let setup = Setup::read(&place.bundle, spec, &self.scratch)?;
+        let mut setup = Setup::read(&place.bundle, spec, &self.scratch)?;
+        if place.options.no_new_keyring {
+            setup.process = setup.process.without_new_keyring();
+        }
         let owner = self.owner(id);
         let opened = Streams::open(request, owner).await;
         let (mut streams, stdio) = opened.map_err(Error::invalid)?;
+        if let Some(owner) = place.options.io_owner {
+            give_streams(&stdio, owner).map_err(Error::internal)?;
+        }
         let given = match <[OwnedFd; 3]>::try_from(stdio) {
             Ok(three) => exec::Streams::Given(three),
             Err(_terminal) => exec::Streams::Terminal(setup.size),
@@ -184,6 +193,7 @@ struct Place {
     cgroup: Cgroup,
     init_pid: i32,
     init_pidfd: OwnedFd,
+    options: Options,
 }
 
 /// What becomes of the client's request and the container's own configuration.

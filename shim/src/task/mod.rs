@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use crate::cgroup::Cgroup;
 use crate::events::Publisher;
+use crate::options::Options;
 use crate::reap::{Children, Exit};
 use crate::stdio::Owner;
 
@@ -66,6 +67,8 @@ struct Container {
     start: Option<StartHandles>,
     oom: Option<Oom>,
     execs: BTreeMap<String, Process>,
+    /// What the client wants of the runtime.
+    options: Options,
     /// A Delete is under way.
     deleting: bool,
 }

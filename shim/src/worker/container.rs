@@ -16,6 +16,7 @@ use super::rootfs::{self, RootMount};
 use super::{Reporter, Start, WorkerError, destination, hooks, late, mounts, spec};
 use crate::bundle::{BundleError, read_config};
 use crate::cgroup::{self, Cgroup};
+use crate::options::Options;
 use crate::process::ProcessSetup;
 use crate::seccomp;
 
@@ -38,6 +39,8 @@ pub struct CreateJob {
     pub scratch: PathBuf,
     /// Whether standard streams come as a terminal.
     pub terminal: bool,
+    /// What the client wants of the runtime.
+    pub options: Options,
 }
 
 /// What was made, as the shim receives it.
@@ -76,6 +79,10 @@ fn make(
     let mut spec = parse(&job.bundle)?;
     spec::check(&spec, &job.bundle, !job.rootfs.is_empty())?;
     let setup = setup(&spec, &job.scratch.join(SECCOMP_CACHE))?;
+    let setup = match job.options.no_new_keyring {
+        true => setup.without_new_keyring(),
+        false => setup,
+    };
     mounts::enter_private_namespace(&job.bundle, spec::wants_shared(&spec))?;
     let mounted = job.bundle.join("rootfs");
     rootfs::mount_all(&job.rootfs, &mounted)?;
@@ -121,7 +128,7 @@ fn setup(spec: &Spec, cache: &Path) -> Result<ProcessSetup, WorkerError> {
         .linux()
         .as_ref()
         .and_then(|linux| linux.seccomp().as_ref());
-    let program = match profile.filter(|profile| !spec::notifies(Some(profile))) {
+    let program = match profile {
         Some(profile) => Some(seccomp::compile(profile, cache)?),
         None => None,
     };
@@ -179,6 +186,7 @@ fn build(
         .with_systemd(false)
         .as_sibling(true)
         .with_detach(true)
+        .with_no_pivot(job.options.no_pivot_root)
         .build()
         .map_err(failed)?;
     let Some(pid) = container.pid() else {

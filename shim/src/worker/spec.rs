@@ -7,9 +7,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{
-    LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount, Root, Spec, User,
-};
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Root, Spec, User};
 
 use crate::bundle::BundleError;
 
@@ -112,19 +110,6 @@ pub fn is_bind(mount: &Mount) -> bool {
             .any(|option| option == "bind" || option == "rbind")
 }
 
-/// Whether libcontainer must apply the profile, because a descriptor has to be handed out.
-pub fn notifies(seccomp: Option<&LinuxSeccomp>) -> bool {
-    let notify = LinuxSeccompAction::ScmpActNotify;
-    seccomp.is_some_and(|profile| {
-        profile.default_action() == notify
-            || profile
-                .syscalls()
-                .iter()
-                .flatten()
-                .any(|rule| rule.action() == notify)
-    })
-}
-
 /// Changes `spec` for libcontainer. `rootfs` is the absolute path of the root file system.
 pub fn alter(spec: &mut Spec, rootfs: &Path) {
     if let Some(process) = spec.process_mut() {
@@ -133,26 +118,18 @@ pub fn alter(spec: &mut Spec, rootfs: &Path) {
             .set_capabilities(None)
             .set_rlimits(None)
             .set_oom_score_adj(None)
+            .set_no_new_privileges(None)
             // The program and its environment are ours to check; a home directory here saves
             // libcontainer a look into the image's /etc/passwd.
             .set_env(Some(vec!["HOME=/".into(), "PATH=/".into()]))
             .set_args(Some(vec!["init".into()]))
             .set_cwd("/".into());
     }
-    let notifies = spec
-        .linux()
-        .as_ref()
-        .is_some_and(|linux| notifies(linux.seccomp().as_ref()));
-    if let Some(process) = spec.process_mut()
-        && !notifies
-    {
-        process.set_no_new_privileges(None);
-    }
     if let Some(linux) = spec.linux_mut() {
-        linux.set_resources(None).set_cgroups_path(None);
-        if !notifies {
-            linux.set_seccomp(None);
-        }
+        linux
+            .set_resources(None)
+            .set_cgroups_path(None)
+            .set_seccomp(None);
         // libcontainer knows the words without their r, and means the recursive ones.
         let propagation = linux.rootfs_propagation().clone();
         linux.set_rootfs_propagation(propagation.map(|word| match word.strip_prefix('r') {

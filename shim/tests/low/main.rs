@@ -11,6 +11,7 @@ mod cgroups;
 mod container;
 mod entering;
 mod hiding;
+mod keyring;
 mod limits;
 mod starting;
 
@@ -23,12 +24,13 @@ pub type Test = (&'static str, fn());
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    let lists: [&[Test]; 5] = [
+    let lists: [&[Test]; 6] = [
         starting::TESTS,
         entering::TESTS,
         cgroups::TESTS,
         limits::TESTS,
         hiding::TESTS,
+        keyring::TESTS,
     ];
     let tests = lists.into_iter().flatten();
     if has("--list") {
