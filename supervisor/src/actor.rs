@@ -61,7 +61,9 @@ impl Actor {
         let mut last: Option<Rc<PodStatus>> = None;
         loop {
             let decision = self.state.step(&self.pod, clock::now());
-            self.save().await;
+            if decision.save {
+                self.save().await;
+            }
             for event in decision.events {
                 self.watch.tell(Update::Event(event));
             }

@@ -1,10 +1,11 @@
 //! Keeping one container running: back-offs, image, create, start, and the removal of what ended.
 
+use super::end::End;
 use super::{Planner, should_restart};
 use crate::action::Action;
 use crate::backoff::{Backoff, CRASH, IMAGE, RETRY};
 use crate::pod::Container;
-use crate::state::{Ended, Stage, Starting, Waiting};
+use crate::state::{EndCause, Ended, PostStart, Stage, Starting, Waiting};
 use crate::status::PodEvent;
 use crate::time::Mono;
 
@@ -24,24 +25,49 @@ impl Planner<'_> {
         let Some(instance) = record.instance.as_ref() else {
             return self.begin(container);
         };
-        let (container, attempt) = (container.name.clone(), instance.attempt);
+        let attempt = instance.attempt;
+        let name = container.name.clone();
         match instance.stage {
-            Stage::Running { .. } => Progress::Settled,
+            Stage::Running { .. } => self.keep(container, attempt),
             Stage::Exited => {
-                self.remove(&container, attempt);
+                self.remove(&name, attempt);
                 Progress::Settled
             }
             // After a restart of the supervisor.
             Stage::Creating => {
+                let container = name;
                 self.act(Action::CreateContainer { container, attempt });
                 Progress::OnItsWay
             }
             Stage::Created => {
                 if turn {
+                    let container = name;
                     self.act(Action::StartContainer { container, attempt });
                 }
                 Progress::OnItsWay
             }
+        }
+    }
+
+    /// The instance runs: its postStart hook is done first, and it is ended when that or a probe fails.
+    fn keep(&mut self, container: &Container, attempt: u32) -> Progress {
+        if let Some(kill) = self.kill_wanted(container) {
+            let end = End {
+                kill_at: kill.kill_at,
+                force: false,
+                hooks: !kill.no_grace,
+                turn: true,
+            };
+            self.end(container, attempt, &end);
+        } else if self.remembered(container).post_start == PostStart::Pending {
+            self.act(Action::PostStart {
+                container: container.name.clone(),
+                attempt,
+            });
+        }
+        match self.remembered(container).post_start {
+            PostStart::Done => Progress::Settled,
+            PostStart::Pending | PostStart::Failed(_) => Progress::OnItsWay,
         }
     }
 
@@ -79,7 +105,7 @@ impl Planner<'_> {
             let memory = self.remembered(container);
             memory.starting = Some(Starting::Image);
             memory.retry_at = None;
-            if let Some(ended) = &record.ended {
+            if let Some(ended) = record.ended.as_ref().filter(|e| has_back_off(e)) {
                 memory.crash = Some(Backoff::next(memory.crash, CRASH, ended.seen, now));
             }
         }
@@ -125,6 +151,7 @@ impl Planner<'_> {
         let retry_at = memory.retry_at;
         let crash = memory.crash;
         if let (Some(ended), Some(delay)) = (&self.record(container).ended, crash)
+            && has_back_off(ended)
             && now < delay.until(CRASH, ended.seen)
         {
             self.wait_for_crash(container, ended, delay);
@@ -189,6 +216,11 @@ impl Planner<'_> {
         memory.waiting = Some(waiting);
         new
     }
+}
+
+/// Whether the next instance may have to wait after this end.
+fn has_back_off(ended: &Ended) -> bool {
+    ended.cause != EndCause::RestartAll
 }
 
 const IMAGE_BACKOFF: &str = "ImagePullBackOff";

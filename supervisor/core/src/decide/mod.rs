@@ -9,6 +9,8 @@
 //! ```
 
 mod container;
+mod end;
+mod probe;
 mod restart;
 mod start;
 mod stop;
@@ -19,7 +21,7 @@ pub(crate) use restart::should_restart;
 
 use crate::action::{Action, Target};
 use crate::pod::{Container, Pod};
-use crate::state::{ContainerMemory, ContainerRecord, Memory, Observed, StopCause};
+use crate::state::{ContainerMemory, ContainerRecord, Memory, Observed, StopCause, Ticks};
 use crate::status::{Phase, PodEvent};
 use crate::time::{Mono, Now};
 
@@ -39,12 +41,16 @@ pub enum Outcome {
 }
 
 /// What was decided.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// What to do, in this order where it matters.
     pub actions: Vec<Action>,
     /// What to remember.
     pub memory: Memory,
+    /// When to probe.
+    pub ticks: Ticks,
+    /// All containers were ended to begin again: forget how they ended.
+    pub restart_all: bool,
     /// When to decide again if nothing happens before.
     pub wake_at: Option<Mono>,
     /// Set when all is over and gone.
@@ -52,11 +58,13 @@ pub struct Plan {
 }
 
 /// Decides what is next.
-pub fn decide(pod: &Pod, observed: &Observed, memory: &Memory, now: Now) -> Plan {
+pub fn decide(pod: &Pod, observed: &Observed, memory: &Memory, ticks: &Ticks, now: Now) -> Plan {
     let mut planner = Planner {
         pod,
         observed,
         memory: memory.clone(),
+        ticks: ticks.clone(),
+        restart_all: false,
         now,
         actions: Vec::new(),
         wake_at: None,
@@ -65,6 +73,8 @@ pub fn decide(pod: &Pod, observed: &Observed, memory: &Memory, now: Now) -> Plan
     Plan {
         actions: planner.actions,
         memory: planner.memory,
+        ticks: planner.ticks,
+        restart_all: planner.restart_all,
         wake_at: planner.wake_at,
         done,
     }
@@ -75,6 +85,8 @@ struct Planner<'a> {
     pod: &'a Pod,
     observed: &'a Observed,
     memory: Memory,
+    ticks: Ticks,
+    restart_all: bool,
     now: Now,
     actions: Vec<Action>,
     wake_at: Option<Mono>,
@@ -85,13 +97,20 @@ impl<'a> Planner<'a> {
         self.choose_stop();
         if self.memory.stop.is_some() {
             if !self.stop() {
+                self.probe();
                 return None;
             }
             if let Some(outcome) = self.finish_stop() {
                 return Some(outcome);
             }
+            if self.restart_all {
+                // Shown once before they begin.
+                self.wake(self.now.mono);
+                return None;
+            }
         }
         self.start();
+        self.probe();
         None
     }
 

@@ -1,14 +1,20 @@
 //! Whether a container that ended runs again, and what that means for the Pod.
 
 use super::Planner;
-use crate::pod::{Container, Pod, RestartPolicy};
-use crate::state::{Ended, Stage};
+use crate::pod::{Container, Pod, RestartAction, RestartPolicy};
+use crate::state::{EndCause, Ended, Stage};
 
-/// Whether the restart policy lets the container run again (`ContainerShouldRestart`,
-/// pkg/api/v1/pod/util.go). An init container that ended well is through, whatever the policy.
+/// Whether the container runs again (`ContainerShouldRestart`, pkg/api/v1/pod/util.go): by the first of its rules
+/// that is about the exit code, else by its own policy or the Pod's. A probe that fails lets any but `Never`
+/// restart it, whatever the rules. An init container that ended well is through.
 pub(crate) fn should_restart(pod: &Pod, container: &Container, ended: &Ended) -> bool {
-    if container.sidecar {
+    if container.sidecar || ended.cause == EndCause::RestartAll {
         return true;
+    }
+    let policy = container.restart_policy;
+    let policy = policy.unwrap_or(pod.spec.restart_policy);
+    if ended.cause == EndCause::Probe {
+        return policy != RestartPolicy::Never;
     }
     let init = || {
         pod.spec
@@ -16,14 +22,38 @@ pub(crate) fn should_restart(pod: &Pod, container: &Container, ended: &Ended) ->
             .iter()
             .any(|c| c.name == container.name)
     };
-    match pod.spec.restart_policy {
+    if ended.exit_code == 0 && init() {
+        return false;
+    }
+    match policy {
+        _ if rule(container, ended).is_some() => true,
         RestartPolicy::Never => false,
         RestartPolicy::OnFailure => ended.exit_code != 0,
-        RestartPolicy::Always => ended.exit_code != 0 || !init(),
+        RestartPolicy::Always => true,
     }
 }
 
+/// What the first rule that is about this end asks for.
+fn rule(container: &Container, ended: &Ended) -> Option<RestartAction> {
+    if ended.cause != EndCause::Other {
+        return None;
+    }
+    let mut rules = container.restart_rules.iter();
+    let first = rules.find(|rule| rule.matches(ended.exit_code));
+    first.map(|rule| rule.action)
+}
+
 impl Planner<'_> {
+    /// A container has just ended for which all are restarted.
+    pub(super) fn restart_all_wanted(&self) -> bool {
+        self.pod.spec.all_containers().any(|c| {
+            let record = self.record(c);
+            let ended = record.ended.as_ref();
+            record.stage() == Some(Stage::Exited)
+                && ended.and_then(|e| rule(c, e)) == Some(RestartAction::RestartAllContainers)
+        })
+    }
+
     /// The container has ended and stays so.
     pub(super) fn is_over(&self, container: &Container) -> bool {
         let record = self.record(container);

@@ -43,7 +43,7 @@ impl Planner<'_> {
         while let Some(container) = self.pod.spec.init_containers.get(self.memory.init_done) {
             let record = self.record(container);
             let behind = if container.sidecar {
-                record.is_running()
+                record.is_running() && self.remembered(container).is_started()
             } else {
                 let ended = record.ended.as_ref();
                 ended.is_some_and(|e| e.sandbox == sandbox.attempt && e.exit_code == 0)

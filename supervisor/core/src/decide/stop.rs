@@ -1,24 +1,22 @@
 //! Bringing a Pod down: stop signals, SIGKILL at the end of the grace period, sidecars last and in reverse
 //! order, then everything removed.
 
+use super::end::End;
 use super::{Outcome, Planner};
-use crate::action::{Action, Signal, Target};
+use crate::action::{Action, Target};
 use crate::backoff::RETRY;
 use crate::pod::Container;
 use crate::state::{SandboxStage, Stage, Stop, StopCause};
 use crate::status::{DEADLINE_MESSAGE, PodEvent};
-use crate::time::Mono;
-
-/// Between a stop signal and SIGKILL there are at least 2 s (`minimumGracePeriodInSeconds`,
-/// kuberuntime_container.go), however late the signal came.
-const MINIMUM_GRACE_MS: u64 = 2_000;
 
 impl Planner<'_> {
     /// Starts a stop, or turns the one that goes on into a more final one.
     pub(super) fn choose_stop(&mut self) {
         let cause = self.memory.stop.map(|s| s.cause);
-        let changing = cause.is_none_or(|c| c == StopCause::SandboxChanged);
-        if changing && (self.is_finished() || self.init_failed()) {
+        let changing = cause.is_none_or(StopCause::is_passing);
+        // What is ended to begin again has not failed.
+        let settled = cause != Some(StopCause::RestartAll);
+        if changing && settled && (self.is_finished() || self.init_failed()) {
             self.begin_stop(StopCause::Finished);
         } else if changing && self.memory.delete.is_some() {
             self.begin_stop(StopCause::Deleted);
@@ -26,7 +24,7 @@ impl Planner<'_> {
             self.begin_stop(StopCause::DeadlineExceeded);
             let event = PodEvent::normal(self.now, "DeadlineExceeded", DEADLINE_MESSAGE);
             self.tell(event);
-        } else if cause.is_none() && self.sandbox_ended() {
+        } else if cause.is_none_or(|c| c == StopCause::RestartAll) && self.sandbox_ended() {
             if self.may_change_sandbox() {
                 self.begin_stop(StopCause::SandboxChanged);
                 let text = "Pod sandbox changed, it will be killed and re-created.";
@@ -34,6 +32,8 @@ impl Planner<'_> {
             } else {
                 self.begin_stop(StopCause::SandboxLost);
             }
+        } else if cause.is_none() && self.restart_all_wanted() {
+            self.begin_stop(StopCause::RestartAll);
         }
         if let (Some(stop), Some(delete)) = (&mut self.memory.stop, self.memory.delete) {
             stop.kill_at = stop.kill_at.min(delete.kill_at);
@@ -47,16 +47,18 @@ impl Planner<'_> {
             cause,
             kill_at: match (cause, self.memory.delete) {
                 (StopCause::Deleted, Some(delete)) => delete.kill_at,
+                (StopCause::RestartAll, _) => self.now.mono,
                 _ => self.now.mono.plus_secs(grace),
             },
             force: false,
         };
         self.memory.stop = Some(match self.memory.stop {
-            Some(before) => Stop {
+            // That one was in a hurry of its own.
+            Some(before) if before.cause != StopCause::RestartAll => Stop {
                 kill_at: before.kill_at.min(stop.kill_at),
                 ..stop
             },
-            None => stop,
+            _ => stop,
         });
     }
 
@@ -86,7 +88,7 @@ impl Planner<'_> {
         if !gone {
             return false;
         }
-        if self.observed.sandbox.is_none() {
+        if self.observed.sandbox.is_none() || stop.cause == StopCause::RestartAll {
             return true;
         }
         self.remove_sandbox();
@@ -117,7 +119,7 @@ impl Planner<'_> {
         match instance.stage {
             // What is in flight can't be stopped, only waited for.
             _ if self.is_busy(Target::Container(&container.name)) => {}
-            Stage::Running { .. } => self.signal(container, instance.attempt, stop),
+            Stage::Running { .. } => self.end_for_stop(container, instance.attempt, stop),
             Stage::Creating | Stage::Created | Stage::Exited => {
                 self.remove(&container.name, instance.attempt);
             }
@@ -125,41 +127,16 @@ impl Planner<'_> {
         false
     }
 
-    fn signal(&mut self, container: &Container, attempt: u32, stop: Stop) {
-        let name = container.name.clone();
-        if !self.remembered(container).killing_told {
-            self.remembered(container).killing_told = true;
-            let text = format!("Stopping container {name}");
-            let event = PodEvent::normal(self.now, "Killing", text);
-            self.tell(event.of(self.pod, &name));
-        }
-        let signals = self.remembered(container).signals.clone();
-        let delay = signals.failed.filter(|_| signals.retry);
-        let may_retry = delay.is_some_and(|d| self.due(d.until(RETRY, d.updated)));
-        let turn = self.is_turn(container) || self.due(stop.kill_at);
-        let kill_at = signals.stop.map_or(Mono::NEVER, |sent| {
-            stop.kill_at.max(sent.plus_ms(MINIMUM_GRACE_MS))
-        });
-        let signal = if signals.kill {
-            may_retry.then_some(Signal::Kill)
-        } else if stop.force || self.due(kill_at) {
-            Some(Signal::Kill)
-        } else if signals.stop.is_none() && turn || may_retry {
-            Some(Signal::StopSignal)
-        } else {
-            None
+    fn end_for_stop(&mut self, container: &Container, attempt: u32, stop: Stop) {
+        let kill = self.remembered(container).kill;
+        let end = End {
+            kill_at: kill.map_or(stop.kill_at, |k| k.kill_at.min(stop.kill_at)),
+            force: stop.force,
+            // All containers are restarted without ceremony.
+            hooks: stop.cause != StopCause::RestartAll,
+            turn: self.is_turn(container),
         };
-        if let Some(signal) = signal {
-            if signal == Signal::StopSignal {
-                let sent = signals.stop.unwrap_or(self.now.mono);
-                self.wake(stop.kill_at.max(sent.plus_ms(MINIMUM_GRACE_MS)));
-            }
-            self.act(Action::Signal {
-                container: name,
-                attempt,
-                signal,
-            });
-        }
+        self.end(container, attempt, &end);
     }
 
     /// Whether the container's stop signal may leave: a sidecar's only after all containers and all later
@@ -180,11 +157,12 @@ impl Planner<'_> {
     /// Everything is gone: the Pod's outcome, or none when it is to come up again.
     pub(super) fn finish_stop(&mut self) -> Option<Outcome> {
         let cause = self.memory.stop?.cause;
-        if cause != StopCause::SandboxChanged {
+        if !cause.is_passing() {
             return Some(self.outcome(cause));
         }
         self.memory.stop = None;
         self.memory.init_done = 0;
+        self.restart_all = cause == StopCause::RestartAll;
         None
     }
 }

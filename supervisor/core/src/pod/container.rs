@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::action::ProbeKind;
+
 use super::{Lifecycle, Probe, Quantity, RestartPolicy, RestartRule, Security};
 
 /// One container, init container or sidecar.
@@ -92,6 +94,15 @@ impl Container {
             stdin: false,
             stdin_once: false,
             tty: false,
+        }
+    }
+
+    /// Its probe of this kind.
+    pub fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
+        match kind {
+            ProbeKind::Startup => self.startup_probe.as_ref(),
+            ProbeKind::Liveness => self.liveness_probe.as_ref(),
+            ProbeKind::Readiness => self.readiness_probe.as_ref(),
         }
     }
 }

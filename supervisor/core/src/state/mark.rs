@@ -1,11 +1,12 @@
 //! Notes an action as issued, so that no decision issues it twice and a teardown knows what may exist.
 
-use super::{Instance, PodState, SandboxRecord, SandboxStage, Signals, Stage};
-use crate::action::{Action, Signal};
+use super::{EndCause, Instance, PodState, PreStop, SandboxRecord, SandboxStage, Stage, Waiting};
+use crate::action::{Action, Signal, Target};
 use crate::time::Now;
 
 pub(super) fn mark(state: &mut PodState, action: &Action, now: Now) {
-    if action.target().is_some() {
+    let durable = !matches!(action, Action::Probe { .. });
+    if durable && action.target().is_some() {
         state.memory.in_flight.push(action.clone());
     }
     match action {
@@ -30,15 +31,15 @@ pub(super) fn mark(state: &mut PodState, action: &Action, now: Now) {
                 });
             }
             if let Some(memory) = state.memory.containers.get_mut(container) {
-                memory.signals = Signals::default();
-                memory.killing_told = false;
-                memory.remove = None;
+                memory.renew();
             }
         }
         Action::Signal {
             container, signal, ..
         } => {
+            state.memory.drop_hooks(container);
             if let Some(memory) = state.memory.containers.get_mut(container) {
+                memory.pre_stop = PreStop::Done;
                 memory.signals.retry = false;
                 match signal {
                     Signal::StopSignal => {
@@ -48,12 +49,43 @@ pub(super) fn mark(state: &mut PodState, action: &Action, now: Now) {
                 }
             }
         }
+        Action::PreStop { container, .. } => {
+            let post_start = Some(Target::PostStart(container));
+            state.memory.in_flight.retain(|a| a.target() != post_start);
+            if let Some(memory) = state.memory.containers.get_mut(container) {
+                memory.pre_stop = PreStop::Running;
+            }
+        }
         Action::EnsureImage { .. }
         | Action::Probe { .. }
         | Action::PostStart { .. }
-        | Action::PreStop { .. }
         | Action::StartContainer { .. }
         | Action::RemoveContainer { .. }
         | Action::RemoveSandbox { .. } => {}
+    }
+}
+
+/// All containers are gone and begin again in the same sandbox: their ends count for nothing any more. The words
+/// are a kubelet's (`RestartAllContainers`, kubelet_pods.go).
+pub(super) fn restart_all(state: &mut PodState, now: Now) {
+    let reason = "RestartingAllContainers";
+    let message = "The container is removed because RestartAllContainers in place";
+    for (name, record) in &mut state.observed.containers {
+        let Some(ended) = &mut record.ended else {
+            continue;
+        };
+        ended.exit_code = 137;
+        ended.signal = None;
+        ended.reason = reason.to_owned();
+        ended.message = Some(message.to_owned());
+        ended.seen = now.mono;
+        ended.cause = EndCause::RestartAll;
+        if let Some(memory) = state.memory.containers.get_mut(name) {
+            memory.waiting = Some(Waiting {
+                reason: reason.to_owned(),
+                message: Some(message.to_owned()),
+                fresh: true,
+            });
+        }
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Target};
+use super::lifecycle::{Kill, PostStart, PreStop, ProbeOutcome, ProbeRecord};
+use crate::action::{Action, ProbeKind, Target};
 use crate::backoff::Backoff;
-use crate::pod::Pod;
+use crate::pod::{Container, Pod};
 use crate::status::{Phase, PodEvent};
 use crate::time::{Mono, Now};
 
@@ -77,6 +78,15 @@ pub enum StopCause {
     SandboxChanged,
     /// Its sandbox ended and `restartPolicy: Never` forbids a new one.
     SandboxLost,
+    /// A rule of a container that ended says `RestartAllContainers`: they begin again in the same sandbox.
+    RestartAll,
+}
+
+impl StopCause {
+    /// The Pod comes up again afterwards.
+    pub fn is_passing(self) -> bool {
+        matches!(self, Self::SandboxChanged | Self::RestartAll)
+    }
 }
 
 /// What is remembered of one container.
@@ -96,6 +106,60 @@ pub struct ContainerMemory {
     pub signals: Signals,
     /// The stop of the instance has been told in the event log.
     pub killing_told: bool,
+    /// When the instance was first seen to run: what the probes' initial delays count from.
+    #[serde(default)]
+    pub running_since: Option<Mono>,
+    /// What the probes have found, by kind; of those that the container has.
+    #[serde(default)]
+    pub probes: BTreeMap<ProbeKind, ProbeRecord>,
+    /// The instance's postStart hook.
+    #[serde(default)]
+    pub post_start: PostStart,
+    /// The instance's preStop hook.
+    #[serde(default)]
+    pub pre_stop: PreStop,
+    /// The instance is ended by itself.
+    #[serde(default)]
+    pub kill: Option<Kill>,
+}
+
+impl ContainerMemory {
+    fn new(container: &Container) -> Self {
+        let kinds = ProbeKind::ALL.into_iter();
+        let kinds = kinds.filter(|kind| container.probe(*kind).is_some());
+        Self {
+            probes: kinds.map(|kind| (kind, ProbeRecord::new(kind))).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// What a new instance begins with.
+    pub(super) fn renew(&mut self) {
+        self.signals = Signals::default();
+        self.killing_told = false;
+        self.remove = None;
+        self.running_since = None;
+        self.post_start = PostStart::Done;
+        self.pre_stop = PreStop::Idle;
+        self.kill = None;
+        for (kind, record) in &mut self.probes {
+            record.renew(*kind);
+        }
+    }
+
+    /// Whether the running instance of this container counts as started: hook and startup probe are behind it
+    /// (`isContainerStarted`, prober_manager.go).
+    pub fn is_started(&self) -> bool {
+        let startup = self.probes.get(&ProbeKind::Startup);
+        self.post_start == PostStart::Done
+            && startup.is_none_or(|p| p.outcome == ProbeOutcome::Success)
+    }
+
+    /// Whether the running instance of this container is ready.
+    pub fn is_ready(&self) -> bool {
+        let readiness = self.probes.get(&ProbeKind::Readiness);
+        self.is_started() && readiness.is_none_or(|p| p.outcome == ProbeOutcome::Success)
+    }
 }
 
 /// How far a container is with a new instance, once its back-offs were over. A failure ends it.
@@ -157,13 +221,22 @@ impl Memory {
             containers: pod
                 .spec
                 .all_containers()
-                .map(|c| (c.name.clone(), ContainerMemory::default()))
+                .map(|c| (c.name.clone(), ContainerMemory::new(c)))
                 .collect(),
             images: BTreeMap::new(),
             conditions: Vec::new(),
             final_phase: None,
             outbox: Vec::new(),
         }
+    }
+
+    /// Nobody waits for the container's hooks any more.
+    pub(super) fn drop_hooks(&mut self, container: &str) {
+        self.in_flight.retain(|action| {
+            let target = action.target();
+            target != Some(Target::PostStart(container))
+                && target != Some(Target::PreStop(container))
+        });
     }
 
     /// True while an action on the target has not been answered.

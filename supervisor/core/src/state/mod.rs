@@ -2,17 +2,21 @@
 //! [`observe`](PodState::observe), [`step`](PodState::step), [`resume`](PodState::resume).
 
 mod fold;
+mod lifecycle;
 mod mark;
 mod memory;
 mod observed;
 
 use serde::{Deserialize, Serialize};
 
+pub use lifecycle::{Kill, KillCause, PostStart, PreStop, ProbeOutcome, ProbeRecord, Ticks};
+pub(crate) use lifecycle::{TakenOver, Tick};
 pub use memory::{
     ConditionRecord, ContainerMemory, Delete, Memory, Signals, Starting, Stop, StopCause, Waiting,
 };
 pub use observed::{
-    ContainerRecord, Ended, ImageRecord, Instance, Observed, SandboxRecord, SandboxStage, Stage,
+    ContainerRecord, EndCause, Ended, ImageRecord, Instance, Observed, SandboxRecord, SandboxStage,
+    Stage,
 };
 
 use crate::action::Action;
@@ -22,13 +26,26 @@ use crate::pod::Pod;
 use crate::status::{self, PodEvent, PodStatus};
 use crate::time::{Mono, Now};
 
-/// A Pod's state. Kept on disk as JSON after each step, so a supervisor that was killed goes on from it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A Pod's state. Kept on disk as JSON after each step that asks for it ([`Decision::save`]), so a supervisor
+/// that was killed goes on from it. Equal when what is written down is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PodState {
     /// What the runtime told.
     pub observed: Observed,
     /// What was decided before and has to be remembered.
     pub memory: Memory,
+    /// When probes are due: not written down.
+    #[serde(skip)]
+    ticks: Ticks,
+    /// What is written down may have changed since the last step.
+    #[serde(skip)]
+    changed: bool,
+}
+
+impl PartialEq for PodState {
+    fn eq(&self, other: &Self) -> bool {
+        self.observed == other.observed && self.memory == other.memory
+    }
 }
 
 /// What one step wants done and shown.
@@ -44,6 +61,9 @@ pub struct Decision {
     pub wake_at: Option<Mono>,
     /// Set when the Pod is final and nothing of it is left.
     pub done: Option<Outcome>,
+    /// The state has changed: it must be on disk before the actions are executed. Not set by probes that find
+    /// what the ones before them did, of which there may be hundreds a second.
+    pub save: bool,
 }
 
 impl PodState {
@@ -52,34 +72,52 @@ impl PodState {
         Self {
             observed: Observed::new(pod),
             memory: Memory::new(pod, now),
+            ticks: Ticks::default(),
+            changed: true,
         }
     }
 
     /// Folds in what happened. Decides nothing.
     pub fn observe(&mut self, pod: &Pod, event: Event, now: Now) {
-        fold::fold(self, pod, event, now);
+        self.changed |= fold::fold(self, pod, event, now);
     }
 
     /// Decides what is next and marks its actions as in flight.
     pub fn step(&mut self, pod: &Pod, now: Now) -> Decision {
-        let plan = decide::decide(pod, &self.observed, &self.memory, now);
-        self.memory = plan.memory;
+        let plan = decide::decide(pod, &self.observed, &self.memory, &self.ticks, now);
+        let mut save = std::mem::take(&mut self.changed);
+        let before = std::mem::replace(&mut self.memory, plan.memory);
+        self.ticks = plan.ticks;
         for action in &plan.actions {
             mark::mark(self, action, now);
         }
+        if plan.restart_all {
+            mark::restart_all(self, now);
+        }
         let gone = plan.done.is_some();
         let status = status::generate(pod, &self.observed, &mut self.memory, gone, now);
+        let events = std::mem::take(&mut self.memory.outbox);
+        // Signals sent again leave no trace in the memory, but are no less an act.
+        let acts = |a: &Action| !matches!(a, Action::Probe { .. });
+        save |= plan.restart_all || plan.actions.iter().any(acts);
+        save = save || {
+            let mut before = before;
+            before.outbox.clear();
+            before != self.memory
+        };
         Decision {
             actions: plan.actions,
             status,
-            events: std::mem::take(&mut self.memory.outbox),
+            events,
             wake_at: plan.wake_at,
             done: plan.done,
+            save,
         }
     }
 
     /// After a restart of the supervisor: nothing is in flight any more, so the next step issues again what
-    /// was. Stop signals are sent again too, as nobody knows whether the last one left.
+    /// was. Stop signals are sent again too, as nobody knows whether the last one left. Probes go on with the
+    /// counts that they had reached, spread over their periods.
     ///
     /// What the runtime is found to have is to be observed between this and the next step, at least
     /// `ContainerStarted` of all that run, `ContainerExited` or `ContainerLost` of all that did, and
@@ -89,6 +127,14 @@ impl PodState {
         self.memory.in_flight.clear();
         for container in self.memory.containers.values_mut() {
             container.signals = Signals::default();
+            if container.pre_stop == PreStop::Running {
+                container.pre_stop = PreStop::Idle;
+            }
         }
+        self.ticks = Ticks {
+            taken_over: TakenOver::Now,
+            ..Ticks::default()
+        };
+        self.changed = true;
     }
 }

@@ -136,6 +136,21 @@ pub struct Ended {
     pub finished_at: Timestamp,
     /// When the supervisor learnt of it: what back-offs count from.
     pub seen: crate::time::Mono,
+    /// What ended it, where that decides on what follows.
+    #[serde(default)]
+    pub cause: EndCause,
+}
+
+/// What ended an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum EndCause {
+    /// Nothing that matters for what follows.
+    #[default]
+    Other,
+    /// A probe that failed: restarted unless the policy is `Never`, whatever the exit code and the rules.
+    Probe,
+    /// All containers are restarted: this one too, without a back-off.
+    RestartAll,
 }
 
 impl Observed {

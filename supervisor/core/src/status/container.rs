@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Time;
 use crate::decide::should_restart;
 use crate::pod::{Container, Pod};
-use crate::state::{Ended, Memory, Observed, Stage, StopCause};
+use crate::state::{ContainerMemory, EndCause, Ended, Memory, Observed, PostStart, Stage};
 
 /// `v1.ContainerStatus`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,7 +138,9 @@ pub(super) fn status(
         state: ContainerState::default(),
         last_state: ContainerState::default(),
         ready: false,
-        restart_count: ended.map_or(0, |e| e.attempt),
+        restart_count: ended.map_or(0, |e| {
+            e.attempt + u32::from(e.cause == EndCause::RestartAll)
+        }),
         image: image.map_or_else(|| spec.image.clone(), |i| i.name.clone()),
         image_id: image.map(|i| i.id.clone()).unwrap_or_default(),
         container_id: ended
@@ -147,8 +149,12 @@ pub(super) fn status(
         started: false,
     };
     let init = pod.spec.init_containers.iter().any(|c| c.name == spec.name);
+    let remembered = memory.containers.get(&spec.name);
+    // Not shown to run before its postStart hook is done, unless it is being stopped with its Pod.
+    let shown = |m: &ContainerMemory| m.post_start == PostStart::Done || memory.stop.is_some();
     if let Some(instance) = record.and_then(|r| r.instance.as_ref())
         && let Stage::Running { at, .. } = instance.stage
+        && let Some(remembered) = remembered.filter(|m| shown(m))
     {
         status.state.running = Some(ContainerStateRunning {
             started_at: Time(at),
@@ -156,17 +162,13 @@ pub(super) fn status(
         status.last_state = ContainerState::terminated(ended, runtime);
         status.restart_count = instance.attempt;
         status.container_id = instance.id.as_ref().map(|id| format!("{runtime}://{id}"));
-        status.started = true;
-        status.ready = !init || spec.sidecar;
+        status.started = remembered.is_started();
+        status.ready = remembered.is_ready() && (!init || spec.sidecar);
         return status;
     }
     // A kubelet shows why it waits only for a container that it is going to start.
-    let ending = memory
-        .stop
-        .is_some_and(|s| s.cause != StopCause::SandboxChanged);
-    let waiting = memory
-        .containers
-        .get(&spec.name)
+    let ending = memory.stop.is_some_and(|s| !s.cause.is_passing());
+    let waiting = remembered
         .and_then(|m| m.waiting.as_ref())
         .filter(|_| !ending && ended.is_none_or(|e| should_restart(pod, spec, e)));
     match (waiting, ended) {

@@ -12,6 +12,24 @@ pub(super) fn phase(
     observed: &Observed,
     memory: &Memory,
 ) -> Phase {
+    let phase = by_containers(pod, init, main, observed, memory);
+    let restarting = memory
+        .stop
+        .is_some_and(|s| s.cause == StopCause::RestartAll);
+    if restarting && phase.is_terminal() {
+        // Containers that are ended to begin again end nothing.
+        return Phase::Running;
+    }
+    phase
+}
+
+fn by_containers(
+    pod: &Pod,
+    init: &[ContainerStatus],
+    main: &[ContainerStatus],
+    observed: &Observed,
+    memory: &Memory,
+) -> Phase {
     if let Some(phase) = memory.final_phase {
         return phase;
     }

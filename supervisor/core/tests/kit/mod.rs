@@ -47,6 +47,8 @@ pub struct Bench {
     pub statuses: Vec<PodStatus>,
     /// The event log.
     pub events: Vec<PodEvent>,
+    /// How many steps wanted the state written down.
+    pub saves: usize,
     /// What the last step said.
     pub last: Option<Decision>,
 }
@@ -66,6 +68,7 @@ impl Bench {
             log: Vec::new(),
             statuses: Vec::new(),
             events: Vec::new(),
+            saves: 0,
             last: None,
         };
         bench.step();
@@ -81,6 +84,7 @@ impl Bench {
                 self.actions.push_back(action.clone());
             }
             self.events.extend(decision.events.clone());
+            self.saves += usize::from(decision.save);
             if self.statuses.last() != Some(&decision.status) {
                 self.statuses.push(decision.status.clone());
             }

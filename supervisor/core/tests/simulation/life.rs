@@ -191,7 +191,11 @@ impl Life<'_> {
             self.crash(0)?;
             return self.step();
         }
-        self.journal = self.state.clone();
+        if decision.save {
+            self.journal = self.state.clone();
+        } else if self.state != self.journal {
+            return Err("what changed is not written down".to_owned());
+        }
         let pod = &self.scenario.pod;
         self.check
             .decision(pod, &decision, &self.world, self.now.mono)?;

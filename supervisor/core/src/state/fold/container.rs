@@ -6,7 +6,7 @@ use super::Fold;
 use crate::action::Action;
 use crate::backoff::{Backoff, CREATE_RETRY_MS, RETRY};
 use crate::event::{Event, StartFailure};
-use crate::state::{Ended, Instance, Stage, Waiting};
+use crate::state::{EndCause, Ended, Instance, KillCause, PostStart, Stage, Waiting};
 use crate::status::PodEvent;
 
 /// `reason` of a container that ran out of memory.
@@ -114,6 +114,9 @@ impl Fold<'_> {
             container: container.clone(),
             attempt,
         });
+        let mono = self.now.mono;
+        let mut all = self.pod.spec.all_containers();
+        let hook = all.any(|c| c.name == container && c.lifecycle.post_start.is_some());
         let Some((record, memory)) = self.both(&container) else {
             return;
         };
@@ -121,7 +124,12 @@ impl Fold<'_> {
             Some(i) if matches!(i.stage, Stage::Creating | Stage::Created) => {
                 i.stage = Stage::Running { pid, at };
                 memory.starting = None;
-                memory.waiting = None;
+                memory.running_since = Some(mono);
+                if hook {
+                    memory.post_start = PostStart::Pending;
+                } else {
+                    memory.waiting = None;
+                }
                 true
             }
             // It ended before its start was answered.
@@ -225,12 +233,24 @@ impl Fold<'_> {
             },
             finished_at: end.at,
             seen,
+            cause: match memory.kill.map(|k| k.cause) {
+                Some(KillCause::Probe(_)) => EndCause::Probe,
+                _ => EndCause::Other,
+            },
         };
         instance.stage = Stage::Exited;
         record.next = attempt.saturating_add(1);
         record.ended_before = record.ended.replace(ended);
         memory.starting = None;
-        memory.waiting = None;
+        memory.waiting = match std::mem::take(&mut memory.post_start) {
+            PostStart::Failed(message) => Some(Waiting {
+                reason: "PostStartHookError".to_owned(),
+                message: Some(message),
+                fresh: true,
+            }),
+            PostStart::Done | PostStart::Pending => None,
+        };
+        self.state.memory.drop_hooks(container);
     }
 
     fn removed(&mut self, container: String, attempt: u32) {
@@ -279,7 +299,7 @@ impl Fold<'_> {
         }
     }
 
-    fn instance(&mut self, container: &str, attempt: u32) -> Option<&mut Instance> {
+    pub(super) fn instance(&mut self, container: &str, attempt: u32) -> Option<&mut Instance> {
         let record = self.state.observed.containers.get_mut(container)?;
         record.instance.as_mut().filter(|i| i.attempt == attempt)
     }

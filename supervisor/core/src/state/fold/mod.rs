@@ -1,6 +1,7 @@
 //! Folds events into the state. An event that is late, doubled or about an instance that is gone changes
 //! nothing but the list of actions in flight.
 
+mod asked;
 mod container;
 mod image;
 mod sandbox;
@@ -19,7 +20,8 @@ struct Fold<'a> {
     now: Now,
 }
 
-pub(super) fn fold(state: &mut PodState, pod: &Pod, event: Event, now: Now) {
+/// Folds it in. False when nothing that is written down changed, as with most probes.
+pub(super) fn fold(state: &mut PodState, pod: &Pod, event: Event, now: Now) -> bool {
     let mut fold = Fold { state, pod, now };
     match event {
         Event::Node { host_ips, runtime } => {
@@ -35,11 +37,6 @@ pub(super) fn fold(state: &mut PodState, pod: &Pod, event: Event, now: Now) {
         Event::PullStarted { .. } | Event::ImageReady { .. } | Event::ImageFailed { .. } => {
             fold.image(event);
         }
-        // No decision asks for them yet.
-        Event::Probed { .. }
-        | Event::PostStartDone { .. }
-        | Event::PreStopDone { .. }
-        | Event::HookFellBack { .. } => {}
         Event::ContainerCreated { .. }
         | Event::ContainerStarted { .. }
         | Event::ContainerFailed { .. }
@@ -49,7 +46,30 @@ pub(super) fn fold(state: &mut PodState, pod: &Pod, event: Event, now: Now) {
         | Event::ContainerRemoved { .. }
         | Event::ContainerRemoveFailed { .. }
         | Event::SignalFailed { .. } => fold.container(event),
+        Event::Probed {
+            container,
+            attempt,
+            kind,
+            result,
+            output,
+        } => return fold.probed(&container, attempt, kind, result, &output),
+        Event::PostStartDone {
+            container,
+            attempt,
+            failure,
+        } => fold.post_start_done(container, attempt, failure),
+        Event::PreStopDone {
+            container,
+            attempt,
+            failure,
+        } => fold.pre_stop_done(container, attempt, failure.is_some()),
+        Event::HookFellBack {
+            container,
+            attempt,
+            host,
+        } => fold.hook_fell_back(&container, attempt, &host),
     }
+    true
 }
 
 impl Fold<'_> {
