@@ -2,12 +2,15 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use carob_core::action::Action;
+use carob_core::action::{Action, ProbeKind};
 use carob_core::decide::Outcome;
 use carob_core::event::{Event, ImageFailure, ProbeResult, StartFailure};
-use carob_core::pod::{Container, Metadata, Pod, PodSpec, RestartPolicy};
+use carob_core::pod::{
+    Container, HookHandler, Metadata, Pod, PodSpec, Port, Probe, ProbeHandler, RestartPolicy,
+    TcpSocket,
+};
 use carob_core::state::{Decision, PodState};
 use carob_core::status::{ConditionStatus, ContainerStatus, PodEvent, PodStatus};
 use carob_core::time::{Mono, Now};
@@ -34,6 +37,26 @@ pub fn pod(restart_policy: RestartPolicy, init: &[&str], main: &[&str]) -> Pod {
     }
 }
 
+/// A probe with Kubernetes' defaults.
+pub fn probe() -> Probe {
+    let port = Port::Number(80);
+    Probe {
+        handler: ProbeHandler::TcpSocket(TcpSocket { host: None, port }),
+        initial_delay_seconds: 0,
+        timeout_seconds: 1,
+        period_seconds: 10,
+        success_threshold: 1,
+        failure_threshold: 3,
+        termination_grace_period_seconds: None,
+    }
+}
+
+/// A hook.
+pub fn hook() -> Option<HookHandler> {
+    let command = vec!["hook".to_owned()];
+    Some(HookHandler::Exec { command })
+}
+
 /// The workbench.
 pub struct Bench {
     pub pod: Pod,
@@ -47,6 +70,8 @@ pub struct Bench {
     pub statuses: Vec<PodStatus>,
     /// The event log.
     pub events: Vec<PodEvent>,
+    /// Probes that fail.
+    pub bad: BTreeSet<(String, ProbeKind)>,
     /// How many steps wanted the state written down.
     pub saves: usize,
     /// What the last step said.
@@ -68,6 +93,7 @@ impl Bench {
             log: Vec::new(),
             statuses: Vec::new(),
             events: Vec::new(),
+            bad: BTreeSet::new(),
             saves: 0,
             last: None,
         };
@@ -108,7 +134,19 @@ impl Bench {
         while let Some(action) = self.actions.pop_front() {
             if hold(&action) {
                 held.push_back(action);
-            } else if let Some(event) = success(&action, self.now.wall) {
+            } else if let Some(mut event) = success(&action, self.now.wall) {
+                if let Event::Probed {
+                    container,
+                    kind,
+                    result,
+                    output,
+                    ..
+                } = &mut event
+                    && self.bad.contains(&(container.clone(), *kind))
+                {
+                    *result = ProbeResult::Failure;
+                    *output = "boom".to_owned();
+                }
                 self.event(event);
             }
         }
@@ -135,6 +173,16 @@ impl Bench {
         self.turn_to(end);
     }
 
+    /// Turns the clock, stepping whenever the Pod wants to be woken; what it issues stays unanswered.
+    pub fn advance_unanswered(&mut self, ms: u64) {
+        let end = self.now.mono.plus_ms(ms);
+        while let Some(at) = self.wake_at().filter(|&at| at <= end) {
+            self.turn_to(at);
+            self.step();
+        }
+        self.turn_to(end);
+    }
+
     pub fn turn_to(&mut self, at: Mono) {
         let ms = at.since(self.now.mono);
         self.now.mono = at;
@@ -143,6 +191,38 @@ impl Bench {
 
     pub fn wake_at(&self) -> Option<Mono> {
         self.last.as_ref().and_then(|d| d.wake_at)
+    }
+
+    /// The probe that is under way is answered.
+    pub fn probed(&mut self, name: &str, kind: ProbeKind, result: ProbeResult) {
+        let under_way = |a: &Action| matches!(a, Action::Probe { container, kind: k, .. } if container == name && *k == kind);
+        let index = self.actions.iter().position(under_way);
+        let action = index.and_then(|index| self.actions.remove(index));
+        let Some(Action::Probe { attempt, .. }) = action else {
+            panic!("no such probe in {:?}", self.actions);
+        };
+        self.event(Event::Probed {
+            container: name.to_owned(),
+            attempt,
+            kind,
+            result,
+            output: "boom".to_owned(),
+        });
+    }
+
+    /// How many signals were sent in all.
+    pub fn signal_count(&self) -> usize {
+        let signals = self
+            .log
+            .iter()
+            .filter(|l| matches!(l.1, Action::Signal { .. }));
+        signals.count()
+    }
+
+    /// When such actions were issued, in milliseconds of the Pod's life.
+    pub fn times(&self, what: &str) -> Vec<u64> {
+        let like = self.log.iter().filter(|l| short(&l.1).starts_with(what));
+        like.map(|l| l.0.since(Mono(1_000_000))).collect()
     }
 
     /// The container's newest instance ends.
