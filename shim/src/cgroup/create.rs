@@ -54,16 +54,22 @@ fn make(dir: &Dir) -> Result<bool, CgroupError> {
         match mkdir(&dir.path, false) {
             Ok(()) => return Ok(true),
             Err(cause) if cause.raw_os_error() == Some(libc::EEXIST) => return Ok(false),
-            Err(cause) if cause.raw_os_error() == Some(libc::ENOENT) && attempt < ATTEMPTS => {
+            Err(cause) if is_missing(&cause) && attempt < ATTEMPTS => {
                 attempt += 1;
-                if let Some(parent) = dir.path.parent() {
-                    mkdir(parent, true)
-                        .map_err(|cause| CgroupError::io("make the cgroup", parent, cause))?;
+                match dir.path.parent().map(|parent| mkdir(parent, true)) {
+                    Some(Err(cause)) if !is_missing(&cause) => {
+                        return Err(CgroupError::io("make the parents of", &dir.path, cause));
+                    }
+                    _ => {}
                 }
             }
             Err(cause) => return Err(CgroupError::io("make the cgroup", &dir.path, cause)),
         }
     }
+}
+
+fn is_missing(cause: &io::Error) -> bool {
+    cause.raw_os_error() == Some(libc::ENOENT)
 }
 
 fn mkdir(path: &Path, parents: bool) -> io::Result<()> {

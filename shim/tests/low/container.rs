@@ -174,7 +174,15 @@ impl Drop for Container {
     fn drop(&mut self) {
         // SAFETY: our own child, which nobody has reaped.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        wait(self.pid);
+        // It does not end before all of its PID namespace is reaped: failed execs are for us to reap that
+        // took too long to die for `exec`.
+        loop {
+            // SAFETY: nobody wants the status.
+            let reaped = unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
+            if reaped == self.pid || reaped < 0 {
+                return;
+            }
+        }
     }
 }
 
