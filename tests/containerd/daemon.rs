@@ -121,6 +121,15 @@ disabled_plugins = [
         self.holder.pid()
     }
 
+    /// What a file says in a container's cgroup; `controller` matters on cgroup v1 only.
+    pub fn cgroup_file(&self, id: &str, controller: &str, file: &str) -> String {
+        let cgroups = left::cgroups(self).into_iter();
+        let mut paths = cgroups.map(|cgroup| cgroup.join(id).join(file));
+        let found = paths.find(|path| path.exists());
+        let found = found.unwrap_or_else(|| panic!("{id} has no {file} of {controller}"));
+        fs::read_to_string(found).unwrap()
+    }
+
     /// A command in the same namespace of mounts.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");

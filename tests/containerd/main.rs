@@ -5,6 +5,9 @@
 // A test fails by a panic; clippy knows tests by their attribute, not what they call.
 #![allow(clippy::unwrap_used)]
 
+mod client;
 mod ctr;
 mod daemon;
+mod events;
 mod left;
+mod tasks;
