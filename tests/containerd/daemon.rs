@@ -7,8 +7,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use carob_tests::{Finished, PATIENCE, Program, images, shim};
+use carob_tests::{Finished, PATIENCE, Program, busybox_with, images, shim};
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::left;
@@ -18,10 +19,28 @@ pub const RUNTIME: &str = "io.containerd.carob.v1";
 /// The image that every containerd here has.
 pub const BUSYBOX: &str = "docker.io/library/busybox:1";
 
-/// A namespace of mounts in which `/run` is a directory of the test's own, so that the shims' sockets and ctr's
-/// FIFOs are too. Mounts are shared as systemd shares them.
-const HOLD: &str =
-    "mount --bind \"$1\" /run && mount --make-rshared / && echo held && exec sleep infinity";
+/// Namespaces in which `/run` is a directory of the test's own, so that the shims' sockets and ctr's FIFOs are too,
+/// and the network is its own. Mounts are shared as systemd shares them.
+const HOLD: &str = "mount --bind \"$1\" /run && mount --make-rshared / && ip link set lo up && echo held && \
+    exec sleep infinity";
+
+/// The Pods' runtime handler is `carob`. Their network is a pair of interfaces.
+const CRI: &str = r#"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "docker.io/library/pause:1"
+  disable_tcp_service = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "@/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "carob"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.carob]
+    runtime_type = "io.containerd.carob.v1"
+"#;
+const CNI: &str = r#"{"cniVersion": "0.4.0", "name": "test", "plugins": [{"type": "ptp", "ipam":
+    {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": "@/cni-state"}}]}"#;
 
 /// A running containerd. When it goes, nothing that it ran may have left anything.
 pub struct Containerd {
@@ -34,6 +53,22 @@ pub struct Containerd {
 impl Containerd {
     /// Starts one that has [`BUSYBOX`].
     pub fn start() -> Self {
+        Self::start_with("disabled_plugins = [\"io.containerd.grpc.v1.cri\"]", "")
+    }
+
+    /// Starts one that has [`BUSYBOX`] and serves CRI.
+    pub fn start_cri() -> Self {
+        let daemon = Self::start_with("", CRI);
+        let pause = daemon.path().join("pause");
+        let config = json!({"Cmd": ["sleep", "infinity"], "Env": ["PATH=/bin"]});
+        busybox_with(&pause, config, Vec::new());
+        for (image, name) in [(pause, "pause"), (images().join("busybox"), "busybox")] {
+            daemon.import_into("k8s.io", &image, name);
+        }
+        daemon
+    }
+
+    fn start_with(top: &str, plugins: &str) -> Self {
         let dir = TempDir::with_prefix("carob-ctd-").unwrap();
         // A container's root may be a user who is nobody here.
         fs::set_permissions(
@@ -63,7 +98,7 @@ impl Containerd {
             program: None,
             mounts: Vec::new(),
         };
-        daemon.install();
+        daemon.install(top, plugins);
         daemon.mounts = left::mounts(&daemon);
         daemon.restart();
         daemon.import("busybox");
@@ -71,31 +106,28 @@ impl Containerd {
     }
 
     /// Puts the shim where containerd looks for it, and writes its configuration.
-    fn install(&self) {
+    fn install(&self, top: &str, plugins: &str) {
         let bin = self.path().join("bin");
         fs::create_dir(&bin).unwrap();
         std::os::unix::fs::symlink(shim(), bin.join("containerd-shim-carob-v1")).unwrap();
-        let here = self.path().display();
-        let socket = self.socket();
-        let socket = socket.display();
         let config = format!(
             r#"version = 2
-root = "{here}/root"
-state = "{here}/state"
-disabled_plugins = [
-  "io.containerd.grpc.v1.cri",
-  "io.containerd.internal.v1.opt",
-  "io.containerd.snapshotter.v1.aufs",
-  "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs",
-]
+root = "@/root"
+state = "@/state"
+{top}
 [grpc]
-  address = "{socket}"
+  address = "@/containerd.sock"
 [ttrpc]
-  address = "{socket}.ttrpc"
-"#
+  address = "@/containerd.sock.ttrpc"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "@/opt"
+{plugins}"#
         );
+        let here = self.path().display().to_string();
+        let config = config.replace('@', &here);
+        fs::create_dir(self.path().join("cni")).unwrap();
+        let network = self.path().join("cni/test.conflist");
+        fs::write(network, CNI.replace('@', &here)).unwrap();
         fs::write(self.path().join("config.toml"), config).unwrap();
     }
 
@@ -121,20 +153,22 @@ disabled_plugins = [
         self.holder.pid()
     }
 
-    /// What a file says in a container's cgroup; `controller` matters on cgroup v1 only.
-    pub fn cgroup_file(&self, id: &str, controller: &str, file: &str) -> String {
+    /// What a file says in a container's cgroup; it has one of these names, by the version of cgroups.
+    pub fn cgroup_file(&self, id: &str, names: &[&str]) -> String {
         let cgroups = left::cgroups(self).into_iter();
-        let mut paths = cgroups.map(|cgroup| cgroup.join(id).join(file));
-        let found = paths.find(|path| path.exists());
-        let found = found.unwrap_or_else(|| panic!("{id} has no {file} of {controller}"));
+        let paths =
+            cgroups.flat_map(|cgroup| names.iter().map(move |name| cgroup.join(id).join(name)));
+        let found = paths.into_iter().find(|path| path.exists());
+        let found = found.unwrap_or_else(|| panic!("{id} has none of {names:?}"));
         fs::read_to_string(found).unwrap()
     }
 
     /// A command in the same namespace of mounts.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder());
-        command.args([&namespace, program]);
+        let of = format!("/proc/{}/ns", self.holder());
+        let namespaces = [format!("--mount={of}/mnt"), format!("--net={of}/net")];
+        command.args(&namespaces).arg(program);
         let path = format!(
             "{}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             self.path().display()
@@ -154,24 +188,24 @@ disabled_plugins = [
 
     /// Gives it one of the images that `scripts/images` makes, as `docker.io/library/NAME:1`.
     pub fn import(&self, name: &str) {
+        self.import_into(&self.namespace(), &images().join(name), name);
+    }
+
+    fn import_into(&self, namespace: &str, image: &Path, name: &str) {
         let archive = self.path().join("image.tar");
         let tar = Command::new("tar")
             .arg("-cf")
             .arg(&archive)
             .arg("-C")
-            .arg(images().join(name))
+            .arg(image)
             .arg(".")
             .status();
         assert!(tar.unwrap().success());
         let base = format!("docker.io/library/{name}");
-        self.ctr(&[
-            "image",
-            "import",
-            "--base-name",
-            &base,
-            archive.to_str().unwrap(),
-        ])
-        .expect(0);
+        let archive_name = archive.to_str().unwrap();
+        let import = ["--namespace", namespace, "image", "import", "--base-name"];
+        let args = [&import[..], &[&base, archive_name]].concat();
+        self.ctr(&args).expect(0);
         fs::remove_file(archive).unwrap();
     }
 
@@ -179,7 +213,10 @@ disabled_plugins = [
     pub fn ctr_command(&self, args: &[&str]) -> Command {
         let mut command = self.command("ctr");
         command.arg("--address").arg(self.socket());
-        command.args(["--namespace", &self.namespace()]).args(args);
+        if args[0] != "--namespace" {
+            command.args(["--namespace", &self.namespace()]);
+        }
+        command.args(args);
         command
     }
 

@@ -43,17 +43,23 @@ fn now(daemon: &Containerd, mounts_before: &[String]) -> Vec<String> {
         "cgroup",
         paths(cgroups(daemon).iter().flat_map(below).collect()),
     );
-    add("socket", paths(entries(&daemon.path().join(SOCKETS))));
+    // Compiled seccomp profiles are kept beside the sockets.
+    let mut sockets = entries(&daemon.path().join(SOCKETS));
+    sockets.retain(|path| !path.ends_with("seccomp"));
+    add("socket", paths(sockets));
     add(
         "FIFO",
         paths(entries(&daemon.path().join("run/containerd/fifo"))),
     );
-    let tasks = Path::new("io.containerd.runtime.v2.task").join(daemon.namespace());
     for kept in ["state", "root"] {
-        add(
-            "bundle",
-            paths(entries(&daemon.path().join(kept).join(&tasks))),
-        );
+        let tasks = daemon
+            .path()
+            .join(kept)
+            .join("io.containerd.runtime.v2.task");
+        let bundles = entries(&tasks)
+            .into_iter()
+            .flat_map(|namespace| entries(&namespace));
+        add("bundle", paths(bundles.collect()));
     }
     left
 }

@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod cri;
 mod ctr;
 mod daemon;
 mod events;
 mod left;
+mod pods;
 mod tasks;

@@ -63,7 +63,7 @@ async fn a_life_with_every_call() {
         .update("c1", &json!({"pids": {"limit": 77}}))
         .await
         .unwrap();
-    let limit = containerd.cgroup_file("c1", "pids", "pids.max");
+    let limit = containerd.cgroup_file("c1", &["pids.max"]);
     assert_eq!(limit.trim(), "77");
     let kind = client.metrics("c1").await.unwrap();
     assert!(kind[0].starts_with("io.containerd.cgroups."), "{kind:?}");
