@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use ttrpc::asynchronous::Server;
 use ttrpc::asynchronous::transport::Listener;
 
-use crate::bootstrap::{Address, AddressError, Args};
+use crate::bootstrap::{AddressError, Args, Held};
 use crate::events::Publisher;
 use crate::guard;
 use crate::reap::{Notice, Signals};
@@ -62,7 +62,7 @@ pub fn serve(args: &Args) -> Result<(), ServerError> {
     if !guard::is_guarded()? {
         return Err(ServerError::Unguarded);
     }
-    let address = Address::of_listener(&listener)?;
+    let address = Arc::new(Held::of_listener(&listener)?);
     // A session of its own, so that no terminal's signals reach it.
     nix::unistd::setsid().map_err(io::Error::from)?;
     nix::sys::prctl::set_name(c"carob-shim").map_err(io::Error::from)?;
@@ -99,22 +99,25 @@ fn take_listener() -> Result<UnixListener, ServerError> {
 
 /// The Task service as version 2 and, for containerd 2, as version 3: their messages are the same on
 /// the wire. What version 3 has more, the stream of events, is optional and not offered.
-fn services(shim: &Arc<Shim>) -> HashMap<String, ttrpc::asynchronous::Service> {
-    let service = || create_task(Arc::new(Service::new(shim.clone())));
+fn services(
+    shim: &Arc<Shim>,
+    address: &Arc<Held>,
+) -> HashMap<String, ttrpc::asynchronous::Service> {
+    let service = || create_task(Arc::new(Service::new(shim.clone(), address.clone())));
     let third = service()
         .into_iter()
         .map(|(name, service)| (name.replace(".v2.", ".v3."), service));
     service().into_iter().chain(third).collect()
 }
 
-async fn run(args: &Args, listener: UnixListener, address: &Address) -> Result<(), ServerError> {
+async fn run(args: &Args, listener: UnixListener, address: &Arc<Held>) -> Result<(), ServerError> {
     let signals = Signals::new()?;
     let publisher = Publisher::new(&args.namespace, std::env::var("TTRPC_ADDRESS").ok());
     let scratch = PathBuf::from(crate::bootstrap::DIRECTORY);
     let shim = Arc::new(Shim::new(&args.namespace, scratch, publisher));
     let mut server = Server::new()
         .add_listener(Listener::try_from(listener)?)
-        .register_service(services(&shim));
+        .register_service(services(&shim, address));
     server.start().await?;
     tracing::info!("serving on {}", address.url());
     let rest = tokio::time::sleep(REST);

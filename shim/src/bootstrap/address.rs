@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
@@ -17,6 +18,38 @@ pub const DIRECTORY: &str = "/run/carob-shim";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     path: PathBuf,
+}
+
+/// The address that a running shim listens on, until it releases it.
+#[derive(Debug)]
+pub struct Held {
+    address: Address,
+    held: AtomicBool,
+}
+
+impl Held {
+    /// Takes the address from the socket that `start` made.
+    ///
+    /// # Errors
+    /// [`AddressError::Bind`] when it has no path.
+    pub fn of_listener(listener: &UnixListener) -> Result<Self, AddressError> {
+        Ok(Self {
+            address: Address::of_listener(listener)?,
+            held: AtomicBool::new(true),
+        })
+    }
+
+    /// The address in the form that containerd reads.
+    pub fn url(&self) -> String {
+        self.address.url()
+    }
+
+    /// Removes the socket. Later calls do nothing: by then it can be a successor's.
+    pub fn release(&self) {
+        if self.held.swap(false, Ordering::Relaxed) {
+            self.address.release();
+        }
+    }
 }
 
 /// What can go wrong with the socket.
@@ -66,11 +99,7 @@ impl Address {
         }
     }
 
-    /// The address that a socket listens on.
-    ///
-    /// # Errors
-    /// [`AddressError::Bind`] when it has no path.
-    pub fn of_listener(listener: &UnixListener) -> Result<Self, AddressError> {
+    fn of_listener(listener: &UnixListener) -> Result<Self, AddressError> {
         let path = listener
             .local_addr()
             .map(|address| address.as_pathname().map(Path::to_owned));
@@ -83,11 +112,6 @@ impl Address {
                     .unwrap_or_else(|| io::Error::other("it has no absolute path")),
             }),
         }
-    }
-
-    /// The socket's path.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The address in the form that containerd reads.
@@ -119,7 +143,7 @@ impl Address {
         Ok(Claim::Ours(listener))
     }
 
-    /// Removes the socket, if it is still the one that `listener` listens on.
+    /// Removes the socket, which must be the caller's.
     pub fn release(&self) {
         // Without the lock a successor's socket could go; without the directory there is nothing.
         if let Ok(_lock) = self.lock() {
@@ -197,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_path_fits_into_a_socket_address() {
-        assert!(address(Path::new("/run")).path().as_os_str().len() < 107);
+        assert!(address(Path::new("/run")).path.as_os_str().len() < 107);
         assert!(!address(Path::new("/run")).url().contains('@'));
     }
 
@@ -207,7 +231,7 @@ mod tests {
         let address = address(temp.path());
         assert!(matches!(address.claim(), Ok(Claim::Ours(_))));
         let mode = |path: &Path| std::fs::metadata(path).expect("it exists").mode() & 0o777;
-        assert_eq!(mode(address.path()), 0o600);
+        assert_eq!(mode(&address.path), 0o600);
         assert_eq!(mode(&temp.path().join("s")), 0o700);
     }
 
@@ -224,9 +248,27 @@ mod tests {
         drop(first);
         assert!(matches!(address.claim(), Ok(Claim::Ours(_))));
         address.remove_stale().expect("usable");
-        assert!(!address.path().exists());
+        assert!(!address.path.exists());
         address.release();
-        assert!(!address.path().exists());
+        assert!(!address.path.exists());
+    }
+
+    #[test]
+    fn a_shim_that_ends_leaves_its_successors_socket() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let address = address(temp.path());
+        let Ok(Claim::Ours(first)) = address.claim() else {
+            panic!("nobody listens")
+        };
+        let held = Held::of_listener(&first).expect("it has a path");
+        held.release();
+        assert!(!address.path.exists());
+        // While the first still listens.
+        let Ok(Claim::Ours(_second)) = address.claim() else {
+            panic!("the first has released it")
+        };
+        held.release();
+        assert!(address.path.exists());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use crate::sentence::sentence;
 use crate::worker::hooks;
 
-pub use address::{Address, AddressError, DIRECTORY};
+pub use address::{AddressError, DIRECTORY, Held};
 pub use args::{Action, Args, ArgsError};
 
 /// The program's name, as in `argv[0]`.

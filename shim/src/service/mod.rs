@@ -13,6 +13,7 @@ use containerd_shim_protos::protobuf::{EnumOrUnknown, MessageField};
 use containerd_shim_protos::shim_async::Task;
 use ttrpc::asynchronous::TtrpcContext;
 
+use crate::bootstrap::Held;
 use crate::events::timestamp;
 use crate::options::Options;
 use crate::stdio::{Request, Size};
@@ -23,12 +24,13 @@ use convert::{status, to_status};
 /// The service.
 pub struct Service {
     shim: Arc<Shim>,
+    address: Arc<Held>,
 }
 
 impl Service {
-    /// Serves `shim`.
-    pub fn new(shim: Arc<Shim>) -> Self {
-        Self { shim }
+    /// Serves `shim` at `address`.
+    pub fn new(shim: Arc<Shim>, address: Arc<Held>) -> Self {
+        Self { shim, address }
     }
 }
 
@@ -253,7 +255,10 @@ impl Task for Service {
     }
 
     async fn shutdown(&self, _: &TtrpcContext, request: ShutdownRequest) -> ttrpc::Result<Empty> {
-        self.shim.shutdown(request.now);
+        if self.shim.shutdown(request.now) {
+            // Before the answer, after which a container of the same name may come.
+            self.address.release();
+        }
         Ok(Empty::new())
     }
 }

@@ -143,14 +143,16 @@ impl Shim {
     }
 
     /// Asks the shim to end, which it does once it has no container. `now` also gives up events that nobody
-    /// has taken yet.
-    pub fn shutdown(&self, now: bool) {
-        if self.is_empty() {
+    /// has taken yet. Returns whether it ends.
+    pub fn shutdown(&self, now: bool) -> bool {
+        let ends = self.is_empty();
+        if ends {
             if now {
                 self.publisher.give_up();
             }
             self.shutdown.notify_one();
         }
+        ends
     }
 
     /// Waits until the shim is to end.
