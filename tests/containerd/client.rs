@@ -5,7 +5,9 @@ use std::future::Future;
 
 use carob_tests::{PATIENCE, images};
 use containerd_client::Client as Services;
-use containerd_client::services::v1::snapshots::{PrepareSnapshotRequest, RemoveSnapshotRequest};
+use containerd_client::services::v1::snapshots::{
+    MountsRequest, PrepareSnapshotRequest, RemoveSnapshotRequest,
+};
 use containerd_client::services::v1::*;
 use containerd_client::tonic::{Code, Request, Response, Status};
 use containerd_client::types::Mount;
@@ -115,17 +117,28 @@ impl Client {
         prepared.unwrap().mounts
     }
 
+    /// What a container's root file system is mounted from.
+    pub async fn mounts(&self, id: &str) -> Vec<Mount> {
+        let message = MountsRequest {
+            snapshotter: SNAPSHOTTER.to_owned(),
+            key: id.to_owned(),
+        };
+        let mounts = answer(self.services.snapshots().mounts(self.request(message))).await;
+        mounts.unwrap().mounts
+    }
+
     /// Removes a container, and its root file system.
     pub async fn remove(&self, id: &str) {
-        let message = DeleteContainerRequest { id: id.to_owned() };
-        answer(self.services.containers().delete(self.request(message)))
-            .await
-            .unwrap();
+        // In this order: without its container the snapshot is garbage.
         let message = RemoveSnapshotRequest {
             snapshotter: SNAPSHOTTER.to_owned(),
             key: id.to_owned(),
         };
         answer(self.services.snapshots().remove(self.request(message)))
+            .await
+            .unwrap();
+        let message = DeleteContainerRequest { id: id.to_owned() };
+        answer(self.services.containers().delete(self.request(message)))
             .await
             .unwrap();
     }

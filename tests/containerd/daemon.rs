@@ -186,6 +186,11 @@ state = "@/state"
         self.program = Some(program);
     }
 
+    /// Ends it by a signal. What it ran goes on.
+    pub fn stop(&mut self, signal: Signal) -> Finished {
+        self.program.take().unwrap().stop(signal)
+    }
+
     /// Gives it one of the images that `scripts/images` makes, as `docker.io/library/NAME:1`.
     pub fn import(&self, name: &str) {
         self.import_into(&self.namespace(), &images().join(name), name);

@@ -14,17 +14,16 @@ use crate::daemon::Containerd;
 /// Where the shims have their sockets, as it is seen in containerd's namespace of mounts.
 const SOCKETS: &str = "run/carob-shim";
 
-/// A line for each thing. containerd doesn't wait until a shim has ended, so what a shim does last may still be
-/// under way: it is waited for.
+/// A line for each thing. containerd doesn't wait for the last that it has done, nor for the end of a shim: what
+/// is still under way is waited for.
 pub fn of(daemon: &Containerd, mounts_before: &[String]) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let left = now(daemon, mounts_before);
-        // A shim that stays is one more thing that is left.
-        if thread::panicking() || shims(daemon).is_empty() || Instant::now() > deadline {
+        if left.is_empty() || thread::panicking() || Instant::now() > deadline {
             return left;
         }
-        sleep(Duration::from_millis(2));
+        sleep(Duration::from_millis(5));
     }
 }
 
@@ -70,8 +69,20 @@ pub fn clear(daemon: &Containerd) {
         let _ = kill(Pid::from_raw(shim), Signal::SIGKILL);
     }
     for cgroup in cgroups(daemon) {
+        thaw(&cgroup);
+    }
+    for cgroup in cgroups(daemon) {
         clear_cgroup(&cgroup);
     }
+}
+
+fn thaw(cgroup: &Path) {
+    for below in entries(cgroup).iter().filter(|path| path.is_dir()) {
+        thaw(below);
+    }
+    // Each version of cgroups has one of them.
+    let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
+    let _ = fs::write(cgroup.join("cgroup.freeze"), "0");
 }
 
 fn clear_cgroup(cgroup: &Path) {
@@ -80,8 +91,6 @@ fn clear_cgroup(cgroup: &Path) {
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
-        let _ = fs::write(cgroup.join("cgroup.freeze"), "0");
         let processes = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
         for process in processes.lines().filter_map(|line| line.parse().ok()) {
             let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
@@ -115,14 +124,24 @@ pub fn mounts(daemon: &Containerd) -> Vec<String> {
     mountinfo.lines().filter_map(point).collect()
 }
 
-/// The shims' process IDs: they have containerd's address among their arguments.
+/// The shims' process IDs: they have containerd's address among their arguments. So have their workers, and what
+/// containerd runs to start them and to clean up after them, which it tells of its own program.
 pub fn shims(daemon: &Containerd) -> Vec<i32> {
     let address = daemon.socket().display().to_string();
     let is_shim = |process: &PathBuf| {
         let arguments = read(&process.join("cmdline"));
-        arguments.contains("containerd-shim-") && arguments.contains(&address)
+        let shim = arguments.contains("containerd-shim-") && arguments.contains(&address);
+        shim && !arguments.contains("-publish-binary")
     };
-    pids(all_processes().into_iter().filter(is_shim))
+    let all = pids(all_processes().into_iter().filter(is_shim));
+    let is_worker = |pid: &i32| parent(*pid).is_some_and(|parent| all.contains(&parent));
+    all.iter().copied().filter(|pid| !is_worker(pid)).collect()
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let status = read(Path::new(&format!("/proc/{pid}/status")));
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    line?.trim().parse().ok()
 }
 
 /// Processes other than containerd itself that name its directory, or are in a cgroup of its containers.

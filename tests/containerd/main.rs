@@ -10,6 +10,7 @@ mod cri;
 mod ctr;
 mod daemon;
 mod events;
+mod faults;
 mod left;
 mod pods;
 mod tasks;
