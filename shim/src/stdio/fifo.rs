@@ -6,18 +6,21 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
-nix::ioctl_read_bad!(bytes_to_read, libc::FIONREAD, libc::c_int);
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::io::Interest;
+use tokio::task::JoinHandle;
 
 /// A FIFO, held open.
 pub struct Fifo {
     path: PathBuf,
     held: Option<OwnedFd>,
+    /// What waits for a late reader.
+    farewell: Option<Farewell>,
 }
 
 impl Fifo {
@@ -30,6 +33,7 @@ impl Fifo {
         Ok(Self {
             path: path.to_owned(),
             held: Some(held),
+            farewell: None,
         })
     }
 
@@ -49,36 +53,55 @@ impl Fifo {
         open(&self.path, true, false, libc::O_NONBLOCK)
     }
 
-    /// Lets a reader see the end, now that the process has exited. Keeps the FIFO open when nobody
-    /// reads and there is something to read: the kernel would throw it away.
+    /// Lets a reader see the end, now that the process has exited. When nobody reads yet, the FIFO stays open for
+    /// writing until somebody does: the kernel would throw away what it has, and a reader that opens it later,
+    /// as containerd's may, would wait for ever. Needs the runtime.
     pub fn let_go(&mut self) {
         let Some(held) = self.held.take() else { return };
-        if unread(&held) == 0 {
-            return;
-        }
-        // While the FIFO is held, opening its writing end always works; once it isn't, it works
-        // only if somebody else reads.
+        // While the FIFO is held, opening its writing end always works.
         let Ok(writer) = open(&self.path, false, true, libc::O_NONBLOCK) else {
             return;
         };
         drop(held);
-        let read_by_others = open(&self.path, false, true, libc::O_NONBLOCK);
-        if matches!(&read_by_others, Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32))
-        {
-            self.held = Some(writer);
+        if is_read(&writer) {
+            return;
         }
+        let path = self.path.clone();
+        self.farewell = Some(Farewell(tokio::spawn(async move {
+            if let Err(error) = wait_for_reader(&path, &writer).await {
+                tracing::warn!("{}: no reader can be waited for: {error}", path.display());
+            }
+        })));
     }
 }
 
-/// How many bytes wait in the FIFO.
-fn unread(fifo: &OwnedFd) -> usize {
-    use std::os::fd::AsRawFd;
-    let mut count = 0;
-    // SAFETY: the kernel writes one integer to a valid place.
-    match unsafe { bytes_to_read(fifo.as_raw_fd(), &raw mut count) } {
-        Ok(_) => usize::try_from(count).unwrap_or(0),
-        Err(_) => 0,
+/// Ends with the stream.
+struct Farewell(JoinHandle<()>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.abort();
     }
+}
+
+/// Whether a FIFO is open for reading.
+fn is_read(writer: &OwnedFd) -> bool {
+    let mut ends = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
+    // It is an error to write where nobody reads.
+    let polled = poll(&mut ends, PollTimeout::ZERO).is_ok();
+    let seen = ends[0].revents().unwrap_or(PollFlags::POLLERR);
+    polled && !seen.contains(PollFlags::POLLERR)
+}
+
+async fn wait_for_reader(path: &Path, writer: &OwnedFd) -> io::Result<()> {
+    let opens = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&opens, path, WatchFlags::OPEN | WatchFlags::DONT_FOLLOW)?;
+    let opens = crate::ready::watch(opens, Interest::READABLE)?;
+    let mut events = [0; 512];
+    while !is_read(writer) {
+        crate::ready::read(&opens, &mut events).await?;
+    }
+    Ok(())
 }
 
 fn open(path: &Path, read: bool, write: bool, flags: i32) -> io::Result<OwnedFd> {
@@ -109,26 +132,36 @@ mod tests {
         (temp, path)
     }
 
-    #[test]
-    fn what_was_written_last_is_kept_until_a_reader_comes() {
-        let (_temp, path) = fifo();
-        let mut fifo = Fifo::open(&path).expect("opened");
-        let process = fifo.both().expect("opened");
-        write(&process, b"last words").expect("written");
-        drop(process);
-        fifo.let_go();
-        let mut reader =
-            std::fs::File::from(open(&path, true, false, libc::O_NONBLOCK).expect("opened"));
-        // A reader that came late still gets it, and the end once the process is deleted.
-        fifo.let_go();
-        drop(fifo);
-        let mut text = String::new();
-        reader.read_to_string(&mut text).expect("read");
-        assert_eq!(text, "last words");
+    /// A reader as containerd has it: it opens the FIFO in its own time, and reads to the end.
+    fn read(path: &Path) -> std::thread::JoinHandle<String> {
+        let path = path.to_owned();
+        std::thread::spawn(move || std::fs::read_to_string(path).expect("it ends"))
     }
 
-    #[test]
-    fn a_reader_sees_the_end_at_exit() {
+    async fn heard(reader: std::thread::JoinHandle<String>) -> String {
+        while !reader.is_finished() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        reader.join().expect("it doesn't panic")
+    }
+
+    #[tokio::test]
+    async fn a_late_reader_gets_the_last_words_and_the_end() {
+        for words in ["last words", ""] {
+            let (_temp, path) = fifo();
+            let mut fifo = Fifo::open(&path).expect("opened");
+            let process = fifo.both().expect("opened");
+            write(&process, words.as_bytes()).expect("written");
+            drop(process);
+            fifo.let_go();
+            // The shim waits meanwhile.
+            tokio::task::yield_now().await;
+            assert_eq!(heard(read(&path)).await, words);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_sees_the_end_at_exit() {
         let (_temp, path) = fifo();
         let mut fifo = Fifo::open(&path).expect("opened");
         let process = fifo.both().expect("opened");
@@ -140,6 +173,21 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("it ends");
         assert_eq!(text, "words");
+    }
+
+    #[tokio::test]
+    async fn a_fifo_without_reader_goes_with_its_stream() {
+        let (_temp, path) = fifo();
+        let mut fifo = Fifo::open(&path).expect("opened");
+        fifo.let_go();
+        drop(fifo);
+        tokio::task::yield_now().await;
+        let writer = open(&path, false, true, libc::O_NONBLOCK);
+        assert!(writer.is_err(), "somebody reads");
+        let reader = open(&path, true, false, libc::O_NONBLOCK).expect("opened");
+        let mut byte = [0];
+        // The end, instead of nothing yet.
+        assert_eq!(nix::unistd::read(&reader, &mut byte), Ok(0));
     }
 
     #[test]
