@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c1_the_program_can_be_run_but_not_written() {
+    fn c1_trap_10_the_program_can_be_run_but_not_written() {
         let program = read_only_program().expect("the tests run as root on Linux 5.12 or later");
         let path = path_of(&program);
         assert!(

@@ -3,9 +3,11 @@
 mod harness;
 
 use containerd_shim_protos::api::*;
+use containerd_shim_protos::cgroups::metrics::Metrics as MetricsV1;
+use containerd_shim_protos::cgroups_v2::metrics::Metrics as MetricsV2;
 use containerd_shim_protos::events::task::*;
-use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::{Message, MessageField};
 use harness::*;
 use serde_json::{Value, json};
 use ttrpc::Code;
@@ -115,35 +117,105 @@ fn limits_are_set_and_changed() {
         .expect("read")
         .stats
         .unwrap_or_default();
-    assert!(
-        stats.type_url.starts_with("io.containerd.cgroups.v"),
-        "{}",
-        stats.type_url
-    );
-    assert!(!stats.value.is_empty());
+    let pids = match stats.type_url.as_str() {
+        "io.containerd.cgroups.v1.Metrics" => {
+            let metrics = MetricsV1::parse_from_bytes(&stats.value).expect("decodes");
+            assert!(metrics.memory.usage.usage > 0 && metrics.cpu.usage.total > 0);
+            (metrics.pids.current, metrics.pids.limit)
+        }
+        "io.containerd.cgroups.v2.Metrics" => {
+            let metrics = MetricsV2::parse_from_bytes(&stats.value).expect("decodes");
+            assert!(metrics.memory.usage > 0 && metrics.cpu.usage_usec > 0);
+            (metrics.pids.current, metrics.pids.limit)
+        }
+        other => panic!("containerd doesn't know {other}"),
+    };
+    assert_eq!(pids, (1, 70));
 }
 
 #[test]
-fn f14_lack_of_memory_is_told_before_the_exit() {
+fn b48_limits_that_can_not_be() {
     let mut shim = Shim::start();
-    let mut spec = config(&[
-        "sh",
-        "-c",
-        "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo $x | wc -c",
-    ]);
-    spec["linux"]["resources"] = json!({ "memory": { "limit": 16 << 20, "swap": 16 << 20 } });
-    shim.create("c1", spec).expect("created");
+    shim.create("c1", config(&["sleep", "1000"]))
+        .expect("created");
     shim.start_container("c1").expect("started");
-    let status = shim.wait("c1", "").expect("ended").exit_status;
-    assert_ne!(status, 0);
-    shim.delete("c1", "").expect("deleted");
-    shim.events.wait_for::<TaskDelete>("/tasks/delete", 1);
-    let topics = shim.events.topics();
+    let update = |shim: &Shim, resources: &str| {
+        let request = UpdateTaskRequest {
+            id: "c1".into(),
+            resources: MessageField::some(Any {
+                value: resources.into(),
+                ..Any::default()
+            }),
+            ..UpdateTaskRequest::default()
+        };
+        refused(shim.client.update(context(), &request))
+    };
+    for resources in [
+        "",
+        "null",
+        r#"{"memory":{"limit":-5}}"#,
+        r#"{"cpu":{"shares":-1}}"#,
+        r#"{"cpu":{"quota":-7}}"#,
+        r#"{"pids":{"limit":"many"}}"#,
+        r#"{"unified":{"../x":"1"}}"#,
+    ] {
+        let (code, why) = update(&shim, resources);
+        assert_eq!(code, Code::INVALID_ARGUMENT, "{resources}: {why}");
+    }
+    shim.kill("c1", "", 9, false).expect("killed");
+    shim.wait("c1", "").expect("ended");
+    assert_eq!(update(&shim, "{}").0, Code::NOT_FOUND);
+}
+
+/// Takes 100 MB at once.
+const HOG: &str = "dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null";
+
+/// A container of 16 MiB that runs `args`.
+fn with_little_memory(args: &[&str]) -> Value {
+    let mut spec = config(args);
+    spec["linux"]["resources"] = json!({ "memory": { "limit": 16 << 20, "swap": 16 << 20 } });
+    spec
+}
+
+/// Asserts that lack of memory was told of before the exit of process `id` of container `c1`.
+fn told_before_exit_of(shim: &Shim, id: &str) {
+    let topics = shim.events.by_container().remove("c1").expect("its events");
     let at = |topic: &str| topics.iter().position(|seen| seen == topic);
-    assert!(
-        at("/tasks/oom").expect("it is told") < at("/tasks/exit").expect("it ended"),
-        "{topics:?}"
-    );
+    let exit = at(&format!("/tasks/exit {id}")).expect("it ended");
+    assert!(at("/tasks/oom").expect("it is told") < exit, "{topics:?}");
+}
+
+#[test]
+fn f14_init_itself_lacks_memory() {
+    let mut shim = Shim::start();
+    let args: Vec<&str> = HOG.split(' ').take(5).collect();
+    assert_eq!(shim.run_container("c1", with_little_memory(&args)).0, 137);
+    shim.events.wait_for::<TaskDelete>("/tasks/delete", 1);
+    told_before_exit_of(&shim, "c1");
+}
+
+#[test]
+fn f14_a_child_lacks_memory() {
+    let mut shim = Shim::start();
+    let script = format!("{HOG}; echo $?; exit 7");
+    let ended = shim.run_container("c1", with_little_memory(&["sh", "-c", &script]));
+    assert_eq!(ended, (7, "137\n".to_owned()));
+    shim.events.wait_for::<TaskDelete>("/tasks/delete", 1);
+    told_before_exit_of(&shim, "c1");
+}
+
+#[test]
+fn f14_an_exec_lacks_memory_and_its_container_survives() {
+    let mut shim = Shim::start();
+    shim.create("c1", with_little_memory(&["sleep", "1000"]))
+        .expect("created");
+    shim.start_container("c1").expect("started");
+    let process = json!({ "args": ["sh", "-c", format!("exec {HOG}")], "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 } });
+    assert_eq!(shim.run_exec("c1", "e1", &process).0, 137);
+    shim.events.wait_for::<TaskExit>("/tasks/exit", 1);
+    told_before_exit_of(&shim, "e1");
+    // 2 is running.
+    assert_eq!(shim.state("c1", "").expect("known").status.value(), 2);
 }
 
 #[test]

@@ -3,29 +3,14 @@
 mod harness;
 
 use std::io::{Read, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 
 use containerd_shim_protos::api::*;
 use containerd_shim_protos::events::task::*;
 use harness::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use ttrpc::Code;
-
-/// A spec whose creation waits until a file exists.
-fn held_up(shim: &Shim, go: &str) -> Value {
-    let hook = shim.dir.path().join("hook");
-    let file = shim.dir.path().join(go);
-    let text = format!(
-        "#!/bin/sh\nuntil test -e {}; do sleep 0.01; done\n",
-        file.display()
-    );
-    std::fs::write(&hook, text).expect("written");
-    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).expect("set");
-    let mut spec = config(&["true"]);
-    spec["hooks"] = json!({ "createRuntime": [{ "path": hook, "env": ["PATH=/bin:/usr/bin"] }] });
-    spec
-}
 
 #[test]
 fn f36_a_create_whose_client_leaves_is_finished() {
@@ -96,18 +81,7 @@ fn f4_a_worker_that_is_killed_harms_nobody() {
 fn b49_garbage_on_the_socket_is_survived() {
     let mut shim = Shim::start();
     let path = shim.address.trim_start_matches("unix://").to_owned();
-    let memory = |shim: &Shim| {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", shim.pid)).expect("it runs");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS"))
-            .expect("a size");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|size| size.parse::<u64>().ok())
-            .expect("a number")
-    };
+    let memory = |shim: &Shim| memory_of(shim.pid);
     let header = |length: u32, stream: u32, kind: u8| {
         let mut bytes = length.to_be_bytes().to_vec();
         bytes.extend(stream.to_be_bytes());

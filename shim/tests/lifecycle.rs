@@ -225,7 +225,7 @@ fn a_container_that_was_never_started_can_be_deleted() {
 }
 
 #[test]
-fn events_are_kept_while_nobody_listens() {
+fn f35_events_are_kept_while_nobody_listens() {
     let mut shim = Shim::start_unheard();
     let (status, _) = shim.run_container("c1", config(&["true"]));
     assert_eq!(status, 0);
@@ -243,34 +243,32 @@ fn events_are_kept_while_nobody_listens() {
 }
 
 #[test]
-fn f3_delete_cleans_up_after_a_killed_shim() {
+fn f5_an_exit_while_containerd_is_away_is_told_as_it_was() {
     let mut shim = Shim::start();
-    shim.create("c1", config(&["sleep", "1000"]))
-        .expect("created");
-    let pid = shim.start_container("c1").expect("started").pid as i32;
-    shim.create("c2", config(&["sleep", "1000"]))
-        .expect("created");
-    // SAFETY: sends a signal to the test's own shim.
-    unsafe { libc::kill(shim.pid, libc::SIGKILL) };
-    wait_until("the shim is dead", || {
-        process_state(shim.pid).is_none_or(|state| state == 'Z')
+    shim.create(
+        "c1",
+        config(&[
+            "sh",
+            "-c",
+            "trap 'exit 5' TERM; while :; do usleep 1000; done",
+        ]),
+    )
+    .expect("created");
+    shim.start_container("c1").expect("started");
+    shim.events.wait_for::<TaskStart>("/tasks/start", 1);
+    shim.unhear();
+    // Its trap may not be set yet, so until it takes the signal it is sent again.
+    let ended = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| shim.wait("c1", "").expect("ended"));
+        wait_until("it ends", || {
+            let _ = shim.kill("c1", "", 15, false);
+            ended.is_finished()
+        });
+        ended.join().expect("no panic")
     });
-    for id in ["first", "c1", "c2"] {
-        let bundle = shim.dir.path().join(id);
-        let output = run(&bundle, "", &delete_args(&shim.namespace, id));
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        use containerd_shim_protos::protobuf::Message;
-        let response = DeleteResponse::parse_from_bytes(&output.stdout).expect("an answer");
-        assert_eq!(response.exit_status, 137);
-        if id == "c1" {
-            assert_eq!(response.pid, pid as u32);
-        }
-    }
-    assert!(!std::path::Path::new(shim.address.trim_start_matches("unix://")).exists());
-    assert!(process_state(pid).is_none_or(|state| state == 'Z'));
-    assert!(shim.cgroups().is_empty(), "{:?}", shim.cgroups());
+    shim.hear();
+    let exit = shim.events.wait_for::<TaskExit>("/tasks/exit", 1).remove(0);
+    assert_eq!(exit.exit_status, ended.exit_status);
+    assert_eq!(exit.exited_at, ended.exited_at);
+    shim.delete("c1", "").expect("deleted");
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use containerd_shim_protos::events::task::TaskDelete;
 use containerd_shim_protos::protobuf::MessageField;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::{Container, Error, INIT_PID, Kind, Phase, Shim, find};
 use crate::events::timestamp;
 use crate::reap::Exit;
@@ -79,6 +82,7 @@ impl Shim {
             }
             return Err(Error::internal(error));
         }
+        self.execs_ended(id).await;
         let Some(container) = self.take(id) else {
             return Err(Error::not_found(id, ""));
         };
@@ -101,6 +105,30 @@ impl Shim {
             pid,
             exit: Some(exit),
         })
+    }
+}
+
+impl Shim {
+    /// Waits for the events of execs that died with the container: that need not have been heard yet. None is started any more, as the container is being deleted.
+    async fn execs_ended(&self, id: &str) {
+        let running: Vec<_> = {
+            let containers = self.containers();
+            let execs = containers.get(id).map(|container| container.execs.values());
+            execs
+                .into_iter()
+                .flatten()
+                .filter(|exec| exec.phase() == Phase::Running)
+                .map(|exec| {
+                    // One that has left the cgroup is alive. That it is gone is no matter.
+                    let _ = kill(Pid::from_raw(exec.pid()), Signal::SIGKILL);
+                    exec.done()
+                })
+                .collect()
+        };
+        for mut done in running {
+            // An error means that the exec was deleted by itself.
+            let _ = done.wait_for(Option::is_some).await;
+        }
     }
 }
 

@@ -86,6 +86,17 @@ fn check_mount(mount: &Mount) -> Result<(), String> {
             "the mount at {destination} has '..' in its destination"
         ));
     }
+    let maps = |mappings: &Option<Vec<_>>| mappings.as_ref().is_some_and(|all| !all.is_empty());
+    let option = |option: &String| option == "idmap" || option == "ridmap";
+    if maps(mount.uid_mappings())
+        || maps(mount.gid_mappings())
+        || mount.options().iter().flatten().any(option)
+    {
+        return Err(format!(
+            "the mount at {destination} is to be id-mapped, and id-mapped mounts are not supported: \
+             leave out its mappings, or give the files to the mapped user"
+        ));
+    }
     let Some(source) = mount.source() else {
         return Err(format!("the mount at {destination} has no source"));
     };

@@ -1,9 +1,11 @@
 //! Root file systems and configurations for test containers.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+
+use super::Shim;
 
 const APPLETS: &[&str] = &[
     "sh", "true", "false", "echo", "sleep", "cat", "ls", "id", "env", "kill", "mkdir", "mount",
@@ -81,4 +83,20 @@ pub fn config(args: &[&str]) -> Value {
 /// Adds a mount.
 pub fn push(spec: &mut Value, mount: Value) {
     spec["mounts"].as_array_mut().expect("a list").push(mount);
+}
+
+/// A spec whose creation waits until the file `go` exists. Meanwhile there is a file `held`.
+pub fn held_up(shim: &Shim, go: &str) -> Value {
+    let dir = shim.dir.path();
+    let hook = dir.join("hook");
+    let text = format!(
+        "#!/bin/sh\ntouch {}\nuntil test -e {}; do sleep 0.01; done\n",
+        dir.join("held").display(),
+        dir.join(go).display()
+    );
+    std::fs::write(&hook, text).expect("written");
+    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).expect("set");
+    let mut spec = config(&["true"]);
+    spec["hooks"] = json!({ "createRuntime": [{ "path": hook, "env": ["PATH=/bin:/usr/bin"] }] });
+    spec
 }

@@ -1,11 +1,13 @@
 //! Who takes the shim's events, as containerd would.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use std::path::Path;
 
 use containerd_shim_protos::api::*;
+use containerd_shim_protos::events::task::TaskExecStarted;
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_sync::{Events, create_events};
@@ -51,6 +53,23 @@ impl EventLog {
             .iter()
             .map(|(topic, _)| topic.clone())
             .collect()
+    }
+
+    /// The topics so far of each container, with the process that an exit is of.
+    pub fn by_container(&self) -> BTreeMap<String, Vec<String>> {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (topic, event) in self.seen.lock().expect("no panic").iter() {
+            // All have the container's id first, and those of execs the exec's second.
+            let of = TaskExecStarted::parse_from_bytes(&event.value).expect("decodes");
+            let topic = match topic.as_str() {
+                "/tasks/exit" | "/tasks/exec-added" | "/tasks/exec-started" => {
+                    format!("{topic} {}", of.exec_id)
+                }
+                other => other.to_owned(),
+            };
+            found.entry(of.container_id).or_default().push(topic);
+        }
+        found
     }
 
     /// Waits for `count` events of `topic`; returns them all.

@@ -11,6 +11,16 @@ pub fn process_state(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// The memory that a process has, in KiB.
+pub fn memory_of(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let size = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|size| size.split_whitespace().next());
+    size.and_then(|size| size.parse().ok()).expect("a number")
+}
+
 /// Waits for a condition that has no event to wait for.
 #[track_caller]
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {

@@ -22,9 +22,9 @@ use serde_json::{Value, json};
 use ttrpc::context::Context;
 use ttrpc::{Code, Server};
 
-pub use config::{base_rootfs, config, push};
+pub use config::{base_rootfs, config, held_up, push};
 pub use events::EventLog;
-pub use machine::{host_mounts, process_state, wait_until};
+pub use machine::{host_mounts, memory_of, process_state, wait_until};
 
 use events::{events_address, serve_events};
 use machine::slow;
@@ -223,6 +223,28 @@ impl Shim {
             .filter_map(|pid| pid.parse().ok())
             .filter_map(|pid: i32| Some((pid, process_state(pid)?)))
             .collect()
+    }
+
+    /// Starts another shim for the group, after the first has ended.
+    pub fn start_again(&mut self) {
+        let bundle = self.dir.path().join("first");
+        let events = events_address(self.dir.path());
+        let output = run(&bundle, &events, &start_args(&self.namespace, "first"));
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{why}");
+        self.connect();
+    }
+
+    /// Connects to whoever serves the group now.
+    fn connect(&mut self) {
+        self.client = TaskClient::new(Client::connect(&self.address).expect("the shim listens"));
+        let connected = self.client.connect(context(), &ConnectRequest::default());
+        self.pid = connected.expect("the shim answers").shim_pid as i32;
+    }
+
+    /// Leaves the containers out of the clean-up: they are gone already.
+    pub fn forget(&mut self) {
+        self.containers.clear();
     }
 
     /// Asks the shim to end, and waits until it has.

@@ -27,8 +27,8 @@ pub const TESTS: &[Test] = &[
         needs_a_mount_namespace,
     ),
     (
-        "hidden_cgroups_are_hidden_from_libcontainer",
-        hidden_from_libcontainer,
+        "trap_6_and_15_libcontainer_sees_no_cgroups",
+        trap_6_and_15_libcontainer_sees_no_cgroups,
     ),
     ("a_container_sees_its_own_cgroups", sees_its_own),
 ];
@@ -162,7 +162,7 @@ fn run(group: &Cgroup, command: &str, mount: Option<&str>) -> (String, String) {
     )
 }
 
-fn hidden_from_libcontainer() {
+fn trap_6_and_15_libcontainer_sees_no_cgroups() {
     let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let group = Group::new();
     let (_, cgroups) = run(&group.0, "true", None);

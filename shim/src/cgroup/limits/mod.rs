@@ -27,6 +27,9 @@ pub fn apply(
     resources: Option<&LinuxResources>,
     occasion: Occasion,
 ) -> Result<(), CgroupError> {
+    if let Some(resources) = resources {
+        refuse_negative(resources)?;
+    }
     let rules = resources
         .and_then(|resources| resources.devices().as_deref())
         .unwrap_or_default();
@@ -48,7 +51,39 @@ pub fn apply(
     few::apply(cgroup, resources)
 }
 
-/// An integer limit, where -1 (and anything below) stands for "no limit", which v2 calls `max`.
+/// Of negative numbers only -1 means something, "no limit": another one is a mistake in a calculation,
+/// and is refused before anything is set.
+fn refuse_negative(resources: &LinuxResources) -> Result<(), CgroupError> {
+    let memory = resources.memory().as_ref();
+    let limits = [
+        ("memory.limit", memory.and_then(|memory| memory.limit())),
+        ("memory.swap", memory.and_then(|memory| memory.swap())),
+        (
+            "memory.reservation",
+            memory.and_then(|memory| memory.reservation()),
+        ),
+        (
+            "cpu.quota",
+            resources.cpu().as_ref().and_then(|cpu| cpu.quota()),
+        ),
+        (
+            "pids.limit",
+            resources.pids().as_ref().map(|pids| pids.limit()),
+        ),
+    ];
+    match limits
+        .iter()
+        .find_map(|(name, value)| Some((name, value.filter(|value| *value < -1)?)))
+    {
+        Some((name, value)) => Err(CgroupError::BadLimit {
+            limit: (*name).to_owned(),
+            why: format!("{value} is negative: use -1 for no limit"),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// An integer limit, where -1 stands for "no limit", which v2 calls `max`.
 fn or_max(value: i64) -> String {
     if value < 0 {
         "max".to_owned()
