@@ -256,6 +256,7 @@ impl Host {
         let record = record.unwrap_or_else(|| Record::new(name, Ipv4Net::default()));
         self.remove_bridge(record)?;
         self.ipam.remove(&lock)?;
+        Record::remove_half_written(&self.state)?;
         self.ready = None;
         Ok(true)
     }

@@ -91,6 +91,25 @@ impl Record {
         })
     }
 
+    /// Removes records that supervisors were writing when they were killed. The machine's network must be locked, as
+    /// it is when one is written.
+    pub(super) fn remove_half_written(state: &Path) -> Result<(), NetworkError> {
+        let entries = fs::read_dir(state).map_err(|e| NetworkError::file("read", state, e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| NetworkError::file("read", state, e))?;
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(&format!(".{FILE}.")) {
+                match fs::remove_file(entry.path()) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(NetworkError::file("remove", &entry.path(), error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets the record.
     pub(super) fn remove(state: &Path) -> Result<(), NetworkError> {
         let path = state.join(FILE);

@@ -64,8 +64,9 @@ fn what_a_killed_supervisor_left_is_named_and_pruned() {
         let kept = attach(&network, "live", &live);
         let lost = attach(&network, "dead", &dead);
         drop(network);
-        // An address that was being written, and a pair of which no record was made.
+        // An address and a record that were being written, and a pair of which no record was made.
         std::fs::write(machine.state.path().join("ipam/10.86.5.5"), "").unwrap();
+        std::fs::write(machine.state.path().join(".network.json.1"), "{").unwrap();
         let bridge = wait(machine.network(NetworkConfig::default()).leftovers(&none()))
             .unwrap()
             .bridge
