@@ -20,11 +20,12 @@ async fn main() -> anyhow::Result<()> {
         .context("usage: cycle STATE BUNDLE")?;
     let dirs = Dirs::prepare(&state.join("root"), &state.join("state"))?;
     let (events, mut heard) = mpsc::unbounded_channel();
-    let backend = Embedded::open(&dirs, events).await?;
+    let backend = Embedded::open(&dirs, events)?;
+    let events = backend.listen("bench").await?;
     // Events are taken as they come, as a supervisor does.
     tokio::spawn(async move { while heard.recv().await.is_some() {} });
 
-    let shim = backend.start_shim("bench", &bundle).await?;
+    let shim = backend.start_shim(&events, "bench", &bundle).await?;
     for (number, line) in stdin().lines().enumerate() {
         line?;
         let began = Instant::now();
@@ -33,21 +34,14 @@ async fn main() -> anyhow::Result<()> {
         stdout().flush()?;
     }
     shim.shutdown("bench", false).await?;
-    backend.close().await;
+    events.close().await;
     Ok(())
 }
 
 async fn cycle(shim: &Shim, id: String, bundle: PathBuf) -> anyhow::Result<()> {
-    let task = CreateTask {
-        id: id.clone(),
-        bundle,
-        rootfs: Vec::new(),
-        stdin: String::new(),
-        stdout: String::new(),
-        stderr: String::new(),
-        terminal: false,
-    };
-    shim.create(task).await.context("create")?;
+    shim.create(CreateTask::new(&id, bundle))
+        .await
+        .context("create")?;
     shim.start(&id).await.context("start")?;
     let exited = shim.wait(&id).await.context("wait")?;
     ensure!(

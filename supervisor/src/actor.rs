@@ -13,19 +13,36 @@ use carob_core::status::PodStatus;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::executor::Executor;
-use crate::record::{Claim, RecordError};
+use crate::failpoint::boundary;
+use crate::life::Past;
+use crate::record::{Claim, Mirror, RecordError, View};
 use crate::watch::{Update, Watch};
 
 /// How soon a record that could not be written is tried again.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs one Pod from its first sandbox to its last trace.
+/// What of a Pod is its actor's alone.
+pub struct Own {
+    /// The right to run it.
+    pub claim: Claim,
+    /// Its clock.
+    pub clock: Clock,
+    /// Where its decisions are.
+    pub state: PodState,
+    /// Whether it has begun before.
+    pub past: Past,
+}
+
+/// Runs one Pod from its first sandbox, or from where another supervisor was killed, to its last trace.
 pub struct Actor {
     pod: Rc<Pod>,
     state: PodState,
+    past: Past,
+    clock: Clock,
     claim: Claim,
+    mirror: Mirror,
     executor: Rc<Executor>,
     inbox: mpsc::UnboundedReceiver<Event>,
     /// Actions under way.
@@ -36,16 +53,18 @@ pub struct Actor {
 impl Actor {
     /// An actor that is ready to [`run`](Self::run).
     pub fn new(
-        claim: Claim,
-        state: PodState,
+        own: Own,
         executor: Rc<Executor>,
         inbox: mpsc::UnboundedReceiver<Event>,
         watch: Watch,
     ) -> Self {
         Self {
             pod: executor.pod(),
-            state,
-            claim,
+            state: own.state,
+            past: own.past,
+            clock: own.clock,
+            mirror: own.claim.mirror(),
+            claim: own.claim,
             executor,
             inbox,
             effects: JoinSet::new(),
@@ -58,9 +77,10 @@ impl Actor {
     /// # Errors
     /// When the record can't be removed at the end.
     pub async fn run(mut self) -> Result<Outcome, RecordError> {
+        self.resume().await;
         let mut last: Option<Rc<PodStatus>> = None;
         loop {
-            let decision = self.state.step(&self.pod, clock::now());
+            let decision = self.state.step(&self.pod, self.clock.now());
             if decision.save {
                 self.save().await;
             }
@@ -82,31 +102,63 @@ impl Actor {
             if let Some(outcome) = decision.done {
                 // A pull that nobody wants any more may go on for long.
                 self.effects.shutdown().await;
+                self.executor.close().await;
+                if let Err(error) = self.mirror.remove().await {
+                    tracing::warn!(%error, "a copy of the record is left to the record's own removal");
+                }
+                boundary();
                 self.claim.release()?;
+                boundary();
                 self.watch.tell(Update::Done(outcome));
                 return Ok(outcome);
             }
             tokio::select! {
                 // The executor keeps a sender, so there is always one.
                 Some(event) = self.inbox.recv() => {
-                    tracing::debug!(pod = self.pod.metadata.name, ?event);
-                    self.state.observe(&self.pod, event, clock::now());
+                    self.observe(event);
                 }
-                () = clock::sleep_until(decision.wake_at) => {}
+                () = self.clock.sleep_until(decision.wake_at) => {}
             }
         }
+    }
+
+    /// Goes on with a Pod that a killed supervisor left: finds what there is of it, and observes that before anything
+    /// is decided.
+    async fn resume(&mut self) {
+        if self.past == Past::None {
+            return;
+        }
+        let same_boot = self.past == Past::SameBoot;
+        self.executor.adopt(&self.state, same_boot).await;
+        self.state.resume();
+        while let Ok(event) = self.inbox.try_recv() {
+            self.observe(event);
+        }
+    }
+
+    fn observe(&mut self, event: Event) {
+        tracing::debug!(pod = self.pod.metadata.name, ?event);
+        self.state.observe(&self.pod, event, self.clock.now());
     }
 
     /// Writes the record before anything is done: what was begun must be known to whoever cleans up. While
     /// that fails nothing new is begun; containers run on.
     async fn save(&self) {
         let mut told = false;
-        while let Err(error) = self.claim.save(&self.pod, &self.state) {
+        boundary();
+        while let Err(error) = self.claim.save(&View::new(
+            &self.pod,
+            self.executor.source(),
+            self.clock.mark(),
+            &self.state,
+        )) {
             if !told {
                 tracing::warn!(%error, pod = self.pod.metadata.name, "nothing is done for the Pod until its record can be written");
                 told = true;
             }
             tokio::time::sleep(SAVE_AGAIN).await;
         }
+        self.mirror.changed();
+        boundary();
     }
 }

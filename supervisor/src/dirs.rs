@@ -71,7 +71,7 @@ impl Dirs {
 
     /// A short name for this state directory, for kernel objects that have no path.
     pub fn tag(&self) -> String {
-        hex(&Sha256::digest(self.state.as_os_str().as_encoded_bytes()))[..8].to_owned()
+        tag(&self.state)
     }
 
     /// Bundles by Pod UID, then container and attempt.
@@ -84,6 +84,11 @@ impl Dirs {
         self.state.join("pods")
     }
 
+    /// Copies of the records that survive the machine, of the Pods of this state directory.
+    pub fn durable_records(&self) -> PathBuf {
+        durable_records(&self.root, &self.state)
+    }
+
     /// Volumes, generated files and writable layers by Pod UID.
     pub fn pods(&self) -> PathBuf {
         self.root.join("pods")
@@ -94,6 +99,17 @@ impl Dirs {
         self.root
             .join("logs/pods")
             .join(format!("{namespace}_{name}_{uid}"))
+    }
+
+    /// Where the shim of a Pod delivers its events. Short, as a socket's path is at most 107 bytes.
+    pub fn event_socket(&self, uid: &str) -> PathBuf {
+        let name = hex(&Sha256::digest(uid));
+        self.state.join(format!("events-{}.sock", &name[..12]))
+    }
+
+    /// The named pipes of a Pod whose output a script reads.
+    pub fn pipes(&self, uid: &str) -> PathBuf {
+        self.state.join(format!("io-{uid}"))
     }
 
     /// The cgroup that holds every process of a Pod's containers, in each hierarchy.
@@ -114,6 +130,15 @@ impl Dirs {
         let path = self.state.join("lock");
         private::lock(&path).map_err(|source| DirsError::Io { path, source })
     }
+}
+
+/// Where the records of a state directory are kept below a root directory.
+pub fn durable_records(root: &Path, state: &Path) -> PathBuf {
+    root.join("records").join(tag(state))
+}
+
+fn tag(state: &Path) -> String {
+    hex(&Sha256::digest(state.as_os_str().as_encoded_bytes()))[..8].to_owned()
 }
 
 /// Makes `path` and what leads to it, and takes all rights on it from everyone else.

@@ -60,7 +60,7 @@ impl Engine {
             pause::install(&dirs.root.join("pause")).context("cannot install the pause program")?;
         Ok(Self {
             machine: Machine::detect().context("cannot read what machine this is")?,
-            runtime: Embedded::open(&dirs, sink).await?,
+            runtime: Embedded::open(&dirs, sink)?,
             images: Images::open(&dirs)?,
             network: Network::open(&dirs.state, NetworkConfig::default())?,
             sockets: Rc::default(),
@@ -89,7 +89,6 @@ impl Engine {
     /// # Errors
     /// When the network can't be removed.
     pub async fn close(self) -> anyhow::Result<()> {
-        self.runtime.close().await;
         let _all = self.dirs.lock()?;
         self.network.close().await?;
         cgroup::remove(&self.dirs.cgroup());

@@ -9,7 +9,6 @@ use std::time::Instant;
 use carob_bundles::image::digest::Digest;
 use carob_bundles::image::error::ImageError;
 use carob_bundles::image::overlay::Image;
-use carob_bundles::image::policy::{Action, PullPolicy};
 use carob_bundles::image::progress::Progress;
 use carob_bundles::image::pull::{Credentials, PullOptions};
 use carob_bundles::image::reference::Reference;
@@ -77,11 +76,6 @@ impl Images {
     ) -> Result<Ready, ImageError> {
         let waiting = Instant::now();
         let reference: Reference = name.parse()?;
-        let policy = match policy {
-            ImagePullPolicy::Always => PullPolicy::Always,
-            ImagePullPolicy::IfNotPresent => PullPolicy::IfNotPresent,
-            ImagePullPolicy::Never => PullPolicy::Never,
-        };
         let lock = self
             .pulls
             .borrow_mut()
@@ -90,9 +84,12 @@ impl Images {
             .clone();
         let _turn = lock.lock().await;
         let present = self.store.get(&reference)?;
-        let (image, pulled) = match (policy.decide(present.is_some()), present) {
-            (Action::UsePresent, Some(image)) => (image, None),
-            (Action::Pull, _) => {
+        let (image, pulled) = match (policy, present) {
+            (ImagePullPolicy::IfNotPresent | ImagePullPolicy::Never, Some(image)) => (image, None),
+            (ImagePullPolicy::Never, None) => {
+                return Err(ImageError::NotPresent(name.to_owned()));
+            }
+            (ImagePullPolicy::Always, _) | (ImagePullPolicy::IfNotPresent, None) => {
                 told(Step::PullStarted);
                 let started = Instant::now();
                 let image = pull(&self.store, &reference, told).await?;
@@ -103,9 +100,6 @@ impl Images {
                 };
                 (image, Some(pulled))
             }
-            (Action::NeverPull | Action::UsePresent, _) => {
-                return Err(ImageError::NotPresent(name.to_owned()));
-            }
         };
         self.store.take(&image.id, owner)?;
         Ok(Ready {
@@ -114,6 +108,16 @@ impl Images {
             image,
             pulled,
         })
+    }
+
+    /// The image that an owner was given before, by the ID that [`ensure`](Self::ensure) gave it.
+    ///
+    /// # Errors
+    /// [`ImageError`]; [`ImageError::NotPresent`] when it was removed since.
+    pub fn again(&self, id: &str, owner: &Owner) -> Result<Image, ImageError> {
+        let image = self.store.find(id)?;
+        self.store.take(&image.id, owner)?;
+        Ok(image)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::dirs::Dirs;
 use crate::network::{Network, NetworkConfig};
 use crate::record::{self, Claim, Known};
 use crate::runtime::Shim;
-use crate::runtime::embedded::{self, ADDRESS_FILE};
+use crate::runtime::embedded;
 use crate::volume::Volumes;
 
 /// The Pods that nobody runs any more but of which something is left.
@@ -78,7 +78,6 @@ pub async fn prune(dirs: &Dirs) -> anyhow::Result<Vec<String>> {
     }
     if live.is_empty() {
         cgroup::remove(&dirs.cgroup());
-        done.extend(remove_sockets(&dirs.state)?);
     }
     Ok(done)
 }
@@ -93,7 +92,7 @@ async fn prune_pod(
     let tasks = subdirectories(&bundles)?;
     let shim = connect(&tasks).await;
     for bundle in &tasks {
-        end_task(dirs, bundle, shim.as_ref()).await?;
+        end_task(dirs, &known.uid, bundle, shim.as_ref()).await?;
     }
     if let Some(shim) = &shim {
         // Without containers it ends by itself; one that has gone already is as good.
@@ -103,22 +102,32 @@ async fn prune_pod(
     cgroup::kill_all(&cgroup).context("cannot kill what runs in its cgroup")?;
     network.detach(&known.uid).await?;
     volumes.remove_pod(&known.uid)?;
-    match fs::remove_dir_all(&bundles) {
+    remove_dir(&bundles)?;
+    cgroup::remove(&cgroup);
+    let socket = dirs.event_socket(&known.uid);
+    match fs::remove_file(&socket) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            return Err(e).with_context(|| format!("cannot remove {bundles:?}"));
+            return Err(e).with_context(|| format!("cannot remove {socket:?}"));
         }
         _ => {}
     }
-    cgroup::remove(&cgroup);
+    remove_dir(&dirs.pipes(&known.uid))?;
     remove_logs(dirs, &known.uid)
+}
+
+fn remove_dir(dir: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {dir:?}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The Pod's shim, when it still serves.
 async fn connect(bundles: &[PathBuf]) -> Option<Shim> {
     for bundle in bundles {
-        if let Ok(address) = fs::read_to_string(bundle.join(ADDRESS_FILE))
-            && let Ok(shim) = Shim::connect(address.trim()).await
-        {
+        if let Some(shim) = embedded::connect(bundle).await {
             return Some(shim);
         }
     }
@@ -126,7 +135,12 @@ async fn connect(bundles: &[PathBuf]) -> Option<Shim> {
 }
 
 /// Ends one container through its shim, or without it when that is dead too.
-async fn end_task(dirs: &Dirs, bundle: &Path, shim: Option<&Shim>) -> anyhow::Result<()> {
+async fn end_task(
+    dirs: &Dirs,
+    uid: &str,
+    bundle: &Path,
+    shim: Option<&Shim>,
+) -> anyhow::Result<()> {
     let Some(id) = task_id(bundle) else {
         return Ok(());
     };
@@ -141,7 +155,7 @@ async fn end_task(dirs: &Dirs, bundle: &Path, shim: Option<&Shim>) -> anyhow::Re
         }
     }
     let program = embedded::find_shim().ok_or(embedded::EmbeddedError::NoShim)?;
-    embedded::delete_orphan(&program, &dirs.state.join("events.sock"), &id, bundle).await?;
+    embedded::delete_orphan(&program, &dirs.event_socket(uid), &id, bundle).await?;
     Ok(())
 }
 
@@ -173,26 +187,4 @@ fn remove_logs(dirs: &Dirs, uid: &str) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Sockets, pipes and half-written files of supervisors, none of which runs any more.
-fn remove_sockets(state: &Path) -> anyhow::Result<Vec<String>> {
-    let mut done = Vec::new();
-    for path in subdirectories(state)? {
-        let name = path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let half_written = name.starts_with(".network.json.");
-        let removed = if half_written || name.starts_with("events-") && name.ends_with(".sock") {
-            fs::remove_file(&path)
-        } else if name.starts_with("io-") {
-            fs::remove_dir_all(&path)
-        } else {
-            continue;
-        };
-        removed.with_context(|| format!("cannot remove {path:?}"))?;
-        done.push(path.display().to_string());
-    }
-    Ok(done)
 }

@@ -3,8 +3,7 @@
 use std::fs;
 
 use carob_tests::{Home, Program, pod, shell};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 const SLEEPS: &str = "trap 'exit 0' TERM; echo up; sleep 1000 & wait";
@@ -60,19 +59,6 @@ fn a_pod_that_is_being_ended_is_pruned() {
     is_named_and_pruned(&home, run, "stubborn");
 }
 
-/// The shims that serve this world: their arguments name its state directory.
-fn shims(home: &Home) -> Vec<i32> {
-    let state = home.state().display().to_string();
-    let pids = fs::read_dir("/proc").unwrap().flatten();
-    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| {
-            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let command = String::from_utf8_lossy(&command);
-            command.contains("containerd-shim-carob-v1") && command.contains(&state)
-        })
-        .collect()
-}
-
 #[test]
 fn f03_a_killed_shim_costs_one_restart() {
     let home = Home::new();
@@ -80,9 +66,7 @@ fn f03_a_killed_shim_costs_one_restart() {
     orphaned["spec"]["restartPolicy"] = json!("Always");
     let run = home.start_json(&orphaned);
     run.wait_pod("running", |pod| pod.state("main") == "running");
-    for shim in shims(&home) {
-        kill(Pid::from_raw(shim), Signal::SIGKILL).unwrap();
-    }
+    home.kill_shims();
     let pod = run.wait_pod("running again", |pod| {
         pod.state("main") == "running" && pod.container("main")["restartCount"] != 0
     });

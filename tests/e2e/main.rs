@@ -5,6 +5,8 @@
 // A test fails by a panic; clippy knows tests by their attribute, not what they call.
 #![allow(clippy::unwrap_used)]
 
+mod adopt;
+mod boundaries;
 mod bundles;
 mod ends;
 mod env;

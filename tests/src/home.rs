@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::thread;
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -115,6 +116,29 @@ impl Home {
     /// Runs the Pod to its end as a script would.
     pub fn run_json(&self, pod: &Value) -> Finished {
         self.start_json(pod).finish()
+    }
+
+    /// The shims that serve this world: their arguments name its state directory.
+    pub fn shims(&self) -> Vec<Pid> {
+        let state = self.state().display().to_string();
+        entries(Path::new("/proc"))
+            .iter()
+            .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
+            .filter(|pid: &i32| {
+                let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                let command = String::from_utf8_lossy(&command);
+                command.contains("containerd-shim-carob-v1") && command.contains(&state)
+            })
+            .map(Pid::from_raw)
+            .collect()
+    }
+
+    /// Kills all of them.
+    pub fn kill_shims(&self) {
+        for shim in self.shims() {
+            // One that is ending may be faster.
+            let _ = kill(shim, Signal::SIGKILL);
+        }
     }
 
     /// Imports an image under a name.

@@ -109,6 +109,25 @@ impl Program {
         })
     }
 
+    /// Like [`wait_pod`](Self::wait_pod), but `None` when the program ends before.
+    pub fn wait_pod_or_end(&self, what: &str, is: impl Fn(&Pod) -> bool) -> Option<Pod> {
+        let mut seen = 0;
+        self.wait_until(what, |s| {
+            let over = s.out.closed && s.err.closed;
+            // A line may have been half-written when it was killed.
+            let whole = s
+                .out
+                .bytes
+                .iter()
+                .rposition(|&b| b == b'\n')
+                .map_or(0, |at| at + 1);
+            let lines = lines(&s.out.bytes[..whole]);
+            let found = lines[seen..].iter().map(|l| Pod::parse(l)).find(|p| is(p));
+            seen = lines.len();
+            (found.is_some() || over).then_some(found)
+        })
+    }
+
     /// Waits until the program has closed both its streams: it is ending.
     fn wait_closed(&self) {
         self.wait_until("to end", |s| (s.out.closed && s.err.closed).then_some(()));

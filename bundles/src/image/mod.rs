@@ -9,7 +9,6 @@ pub mod import;
 mod merged;
 pub mod overlay;
 mod platform;
-pub mod policy;
 pub mod progress;
 pub mod pull;
 pub mod reference;

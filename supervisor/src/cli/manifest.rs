@@ -42,12 +42,25 @@ pub fn read(file: &Path) -> anyhow::Result<Text> {
 /// # Errors
 /// When the machine gives no UIDs.
 pub fn parse(text: &Text) -> anyhow::Result<Result<Manifest, ManifestErrors>> {
+    parse_noting(text, &mut Vec::new())
+}
+
+/// The same; notes the UIDs that Pods were given, as the manifest has none for them.
+///
+/// # Errors
+/// When the machine gives no UIDs.
+pub fn parse_noting(
+    text: &Text,
+    made_uids: &mut Vec<String>,
+) -> anyhow::Result<Result<Manifest, ManifestErrors>> {
     let mut failed = None;
     let mut make_uid = || {
-        machine::new_uid().unwrap_or_else(|error| {
+        let uid = machine::new_uid().unwrap_or_else(|error| {
             failed = Some(error);
             String::new()
-        })
+        });
+        made_uids.push(uid.clone());
+        uid
     };
     let parsed = parse_manifest(&text.bytes, &text.name, &mut make_uid);
     match failed {

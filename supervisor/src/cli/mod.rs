@@ -75,7 +75,11 @@ impl Cli {
             return check::check(&args);
         }
         let dirs = Dirs::prepare(&self.root, &self.state)?;
-        if !matches!(self.command, Command::Prune) {
+        let cares = match &self.command {
+            Command::Run(args) => args.adopts(),
+            command => matches!(command, Command::Prune),
+        };
+        if !cares {
             prune::warn_of_leftovers(&dirs)?;
         }
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -31,7 +31,8 @@ pub fn warn_of_leftovers(dirs: &Dirs) -> anyhow::Result<()> {
             .map(|name| format!("{name} ({})", known.uid))
             .unwrap_or(known.uid);
         eprintln!(
-            "carob: Pod {name} was left behind by a supervisor that was killed; `carob prune` cleans it up"
+            "carob: Pod {name} was left behind by a supervisor that was killed; \
+             `carob run --adopt` carries it on, `carob prune` removes it"
         );
     }
     Ok(())

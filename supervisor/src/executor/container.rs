@@ -10,17 +10,19 @@ use carob_bundles::spec::{SpecError, VolumeBind};
 use carob_core::action::Signal;
 use carob_core::event::{Event, StartFailure};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::asked::Stage;
 use super::sandbox::Sandbox;
-use super::{Executor, Instance, Source};
+use super::{Executor, Instance, Source, task};
+use crate::failpoint::boundary;
 use crate::private;
 use crate::prune::ID_FILE;
 use crate::runtime::{CreateTask, Mount, TaskError};
 use crate::watch::Update;
 
 /// What a bundle's standard streams are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Streams {
     /// Log files in the Kubernetes format.
     Logs,
@@ -109,17 +111,17 @@ impl Executor {
         let terminal = matches!(self.source, Source::Manifest)
             && self.container(&instance.name).is_some_and(|c| c.tty);
         let task = CreateTask {
-            id: id.to_owned(),
-            bundle,
             rootfs,
             stdin,
             stdout,
             stderr,
             terminal,
+            ..CreateTask::new(id, bundle)
         };
         // With containerd the runtime hears of a container only when it is started, so a kubelet takes what is
         // wrong with the program for a failure to start.
-        if let Err(refused) = sandbox.shim.create(task).await {
+        boundary();
+        if let Err(refused) = task::create(&sandbox.shim, task).await {
             self.live
                 .borrow_mut()
                 .refused
@@ -157,21 +159,27 @@ impl Executor {
         if let Some(dir) = path.parent() {
             private_dir(dir)?;
         }
-        self.watch.tell(Update::Log {
-            container: instance.name.clone(),
-            path: path.clone(),
-        });
+        self.tell_log(instance);
         let uri = format!("cri-log://{}", path.display());
         Ok([String::new(), uri.clone(), uri])
     }
 
-    pub(super) async fn start_container(&self, instance: Instance) {
+    /// Those who watch may read the log from now on.
+    pub(super) fn tell_log(&self, instance: &Instance) {
+        self.watch.tell(Update::Log {
+            container: instance.name.clone(),
+            path: self.log(instance),
+        });
+    }
+
+    pub(super) async fn start_container(self: &Rc<Self>, instance: Instance) {
         let id = self.id(&instance.name, instance.attempt);
+        let started = self.try_start(&id, &instance).await;
         let Instance {
             name: container,
             attempt,
         } = instance;
-        self.tell(match self.try_start(&id).await {
+        self.tell(match started {
             Ok(pid) => Event::ContainerStarted {
                 container,
                 attempt,
@@ -187,12 +195,17 @@ impl Executor {
         });
     }
 
-    async fn try_start(&self, id: &str) -> Result<i32, TaskError> {
+    async fn try_start(self: &Rc<Self>, id: &str, instance: &Instance) -> Result<i32, TaskError> {
+        if !self.live.borrow().containers.contains_key(id) {
+            // Why it was refused was known only to a supervisor that was killed.
+            let made = self.try_create(id, instance).await;
+            made.map_err(|error| TaskError::Refused(error.message))?;
+        }
         if let Some(refused) = self.live.borrow_mut().refused.remove(id) {
             return Err(refused);
         }
         let shim = self.shim()?;
-        let started = shim.start(id).await;
+        let started = task::start(&shim, id).await;
         if started.is_err() {
             // Nobody waits for what never ran; whatever this leaves goes with the sandbox.
             let _ = shim.kill(id, nix::libc::SIGKILL.unsigned_abs(), true).await;
@@ -214,7 +227,7 @@ impl Executor {
         };
         match sent {
             // It has ended already: its exit is on the way.
-            Ok(()) | Err(TaskError::NotFound(_)) => {}
+            Ok(()) | Err(TaskError::NotFound(_)) => boundary(),
             Err(error) => self.tell(Event::SignalFailed {
                 container: instance.name,
                 attempt: instance.attempt,
@@ -236,10 +249,15 @@ impl Executor {
         } = instance.clone();
         match deleted {
             Ok(()) | Err(TaskError::NotFound(_) | TaskError::Gone(_)) => {
+                boundary();
                 self.forget(&id, &instance);
                 self.tell(Event::ContainerRemoved { container, attempt });
             }
-            Err(TaskError::Refused(message)) => self.tell(Event::ContainerRemoveFailed {
+            Err(
+                TaskError::Refused(message)
+                | TaskError::NotNow(message)
+                | TaskError::Exists(message),
+            ) => self.tell(Event::ContainerRemoveFailed {
                 container,
                 attempt,
                 message,

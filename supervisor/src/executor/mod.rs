@@ -1,5 +1,6 @@
 //! Carries out what was decided for one Pod. No decision lives here: every action ends in one event.
 
+mod adopt;
 mod asked;
 mod bundle;
 mod config;
@@ -11,6 +12,7 @@ mod image;
 mod image_volumes;
 mod probe;
 mod sandbox;
+mod task;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,12 +25,14 @@ use carob_bundles::image::store::Owner;
 use carob_core::action::Action;
 use carob_core::event::Event;
 use carob_core::pod::{Container, Pod};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::dirs::hex;
 use crate::engine::Engine;
-use crate::runtime::{TaskError, TaskEvent};
+use crate::failpoint::boundary;
+use crate::runtime::{EventServer, TaskError, TaskEvent};
 use crate::watch::Watch;
 
 use asked::{Asked, Stage};
@@ -37,6 +41,7 @@ pub use container::Streams;
 use sandbox::Sandbox;
 
 /// Where a Pod's containers come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     /// Images, as the manifest names them.
     Manifest,
@@ -49,6 +54,8 @@ pub struct Executor {
     engine: Rc<Engine>,
     pod: Rc<Pod>,
     source: Source,
+    /// Hears the Pod's shim.
+    events: EventServer,
     outbox: mpsc::UnboundedSender<Event>,
     watch: Watch,
     live: RefCell<Live>,
@@ -80,6 +87,7 @@ impl Executor {
         engine: Rc<Engine>,
         pod: Pod,
         source: Source,
+        events: EventServer,
         outbox: mpsc::UnboundedSender<Event>,
         watch: Watch,
     ) -> Self {
@@ -87,6 +95,7 @@ impl Executor {
             engine,
             pod: Rc::new(pod),
             source,
+            events,
             outbox,
             watch,
             live: RefCell::default(),
@@ -99,7 +108,17 @@ impl Executor {
         self.pod.clone()
     }
 
-    /// Does one action and answers with its event.
+    /// Where its containers come from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Nothing is left of the Pod to be heard of.
+    pub async fn close(&self) {
+        self.events.close().await;
+    }
+
+    /// Does one action and answers with its event. What was done before is found and answered as if just done.
     pub async fn run(self: Rc<Self>, action: Action) {
         match action {
             Action::CreateSandbox { attempt } => self.create_sandbox(attempt).await,
@@ -162,6 +181,7 @@ impl Executor {
 
     /// An actor that has ended needs no answer.
     fn tell(&self, event: Event) {
+        boundary();
         let _ = self.outbox.send(event);
     }
 

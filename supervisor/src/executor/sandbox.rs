@@ -10,19 +10,21 @@ use anyhow::Context;
 use carob_bundles::spec::{self, SandboxInput};
 use carob_core::event::Event;
 use jiff::Timestamp;
-use tokio::task;
+use tokio::task::spawn_local;
 
 use super::container::private_dir;
-use super::{Executor, Instance};
+use super::{Executor, Instance, task};
 use crate::cgroup;
+use crate::failpoint::boundary;
 use crate::private;
 use crate::prune::ID_FILE;
 use crate::record::make_pod_dir;
+use crate::runtime::embedded::EmbeddedError;
 use crate::runtime::{CreateTask, Shim, TaskError};
 use crate::sentence::sentence;
 
 /// The name of the sandbox's bundle; no container's name has an underscore.
-const NAME: &str = "_sandbox";
+pub(super) const NAME: &str = "_sandbox";
 
 /// A sandbox that was made.
 #[derive(Clone)]
@@ -33,11 +35,13 @@ pub(super) struct Sandbox {
     pub pid: i32,
     pub shim: Shim,
     pub ips: Vec<IpAddr>,
+    /// Containers can be made in it; else it is known only to be removed.
+    pub ready: bool,
 }
 
 impl Executor {
     pub(super) async fn create_sandbox(self: &Rc<Self>, attempt: u32) {
-        let made = self.sandbox_of(attempt);
+        let made = self.sandbox_of(attempt).filter(|s| s.ready);
         let created = match made {
             Some(sandbox) => Ok(sandbox),
             None => self.try_create_sandbox(attempt).await,
@@ -59,6 +63,7 @@ impl Executor {
         }
     }
 
+    /// Each step finds what an earlier try left of it and goes on from there.
     async fn try_create_sandbox(self: &Rc<Self>, attempt: u32) -> anyhow::Result<Sandbox> {
         let id = self.id(NAME, attempt);
         let bundle = self.bundle(NAME, attempt);
@@ -79,7 +84,9 @@ impl Executor {
         private::write(&bundle.join("config.json"), &config)
             .with_context(|| format!("cannot write the bundle {bundle:?}"))?;
         self.set_up_volumes()?;
-        let shim = self.engine.runtime.start_shim(&id, &bundle).await?;
+        boundary();
+        let shim = self.start_shim(attempt).await?;
+        boundary();
         // From here on cleaning up needs to find the shim.
         let mut sandbox = Sandbox {
             attempt,
@@ -87,21 +94,13 @@ impl Executor {
             pid: 0,
             shim: shim.clone(),
             ips: Vec::new(),
+            ready: false,
         };
         self.live.borrow_mut().sandbox = Some(sandbox.clone());
-        let task = CreateTask {
-            id: id.clone(),
-            bundle,
-            rootfs: Vec::new(),
-            stdin: String::new(),
-            stdout: String::new(),
-            stderr: String::new(),
-            terminal: false,
-        };
-        sandbox.pid = shim
-            .create(task)
+        sandbox.pid = task::create(&shim, CreateTask::new(&id, bundle))
             .await
             .context("cannot create the pause container")?;
+        boundary();
         if !self.pod.spec.host_network {
             let namespace = PathBuf::from(format!("/proc/{}/ns/net", sandbox.pid));
             let attachment = self
@@ -118,75 +117,83 @@ impl Executor {
                 }
             }
         }
+        boundary();
         self.write_etc(&sandbox)
             .context("cannot write /etc/hosts and its like")?;
-        shim.start(&id)
+        task::start(&shim, &id)
             .await
             .context("cannot start the pause program")?;
+        sandbox.ready = true;
         self.live.borrow_mut().sandbox = Some(sandbox.clone());
         self.watch_sandbox(sandbox.clone());
         Ok(sandbox)
     }
 
+    /// The shim of a sandbox, started unless it runs.
+    pub(super) async fn start_shim(&self, attempt: u32) -> Result<Shim, EmbeddedError> {
+        let (id, bundle) = (self.id(NAME, attempt), self.bundle(NAME, attempt));
+        let runtime = &self.engine.runtime;
+        runtime.start_shim(&self.events, &id, &bundle).await
+    }
+
     /// Tells when the pause program ends by itself or its shim is killed.
-    fn watch_sandbox(self: &Rc<Self>, sandbox: Sandbox) {
+    pub(super) fn watch_sandbox(self: &Rc<Self>, sandbox: Sandbox) {
         let executor = Rc::downgrade(self);
-        task::spawn_local(async move {
+        spawn_local(async move {
             let ended = sandbox.shim.wait(&sandbox.id).await;
             let Some(executor) = executor.upgrade() else {
                 return;
             };
-            if let Err(TaskError::Gone(error)) = ended {
+            let live = executor.sandbox_of(sandbox.attempt).is_some();
+            match ended {
                 // Being removed on purpose looks the same, but then it is not the live one any more.
-                if executor
-                    .live
-                    .borrow()
-                    .sandbox
-                    .as_ref()
-                    .is_some_and(|s| s.id == sandbox.id)
-                {
+                Err(TaskError::Gone(error)) if live => {
                     tracing::warn!(%error, pod = executor.pod.metadata.name, "the Pod's shim was killed");
-                    executor.shim_died(&sandbox).await;
+                    let containers = executor.live.borrow().containers.clone();
+                    let containers = containers.into_values().collect();
+                    executor.shim_died(sandbox.attempt, containers).await;
                 }
+                _ => executor.tell(Event::SandboxExited {
+                    attempt: sandbox.attempt,
+                }),
             }
-            executor.tell(Event::SandboxExited {
-                attempt: sandbox.attempt,
-            });
         });
     }
 
     /// A container without its shim can't be waited for: all of them are killed and cleaned up, as
     /// containerd does.
-    async fn shim_died(&self, sandbox: &Sandbox) {
-        let containers = self.live.borrow().containers.clone();
-        for (id, instance) in &containers {
-            self.delete_orphan(id, &instance.name, instance.attempt)
-                .await;
+    pub(super) async fn shim_died(&self, attempt: u32, containers: Vec<Instance>) {
+        for instance in &containers {
+            self.delete_orphan(&instance.name, instance.attempt).await;
         }
-        self.delete_orphan(&sandbox.id, NAME, sandbox.attempt).await;
+        self.delete_orphan(NAME, attempt).await;
         // The sandbox first, so that no container is started again in one that is gone.
-        self.tell(Event::SandboxExited {
-            attempt: sandbox.attempt,
-        });
-        for instance in containers.into_values() {
-            self.tell(Event::ContainerLost {
-                container: instance.name,
-                attempt: instance.attempt,
-                at: Timestamp::now(),
-                message: "the shim that served the container was killed".to_owned(),
-            });
+        self.tell(Event::SandboxExited { attempt });
+        for instance in containers {
+            self.lost(instance, "the shim that served the container was killed");
         }
     }
 
-    async fn delete_orphan(&self, id: &str, what: &str, attempt: u32) {
-        if let Err(error) = self
-            .engine
-            .runtime
-            .delete_orphan(id, &self.bundle(what, attempt))
-            .await
-        {
+    /// Cleans up what a shim that was killed left of a container; nothing when it never had a bundle.
+    pub(super) async fn delete_orphan(&self, what: &str, attempt: u32) {
+        let (id, bundle) = (self.id(what, attempt), self.bundle(what, attempt));
+        if !bundle.exists() {
+            return;
+        }
+        let runtime = &self.engine.runtime;
+        if let Err(error) = runtime.delete_orphan(&self.events, &id, &bundle).await {
             tracing::warn!(%error, id, "a container without a shim was not cleaned up completely");
         }
+    }
+
+    /// Nobody will ever know how the instance ended.
+    pub(super) fn lost(&self, instance: Instance, why: &str) {
+        self.tell(Event::ContainerLost {
+            container: instance.name,
+            attempt: instance.attempt,
+            at: Timestamp::now(),
+            message: why.to_owned(),
+        });
     }
 
     pub(super) async fn remove_sandbox(&self, attempt: u32) {
@@ -209,6 +216,7 @@ impl Executor {
     async fn clean_sandbox(&self, attempt: u32) -> anyhow::Result<()> {
         let sandbox = self.sandbox_of(attempt);
         if let Some(Sandbox { id, shim, .. }) = &sandbox {
+            boundary();
             // Before anything ends, so that its watcher does not take it for an accident.
             self.live.borrow_mut().sandbox = None;
             self.asked.leave();
@@ -217,11 +225,13 @@ impl Executor {
                 return Err(error).context("cannot stop the pause container");
             }
         }
+        boundary();
         self.engine
             .network
             .detach(self.uid())
             .await
             .context("cannot disconnect the Pod from the network")?;
+        boundary();
         let left: Vec<Instance> = self.live.borrow().containers.values().cloned().collect();
         for instance in left {
             self.forget(&self.id(&instance.name, instance.attempt), &instance);
@@ -230,8 +240,10 @@ impl Executor {
             .volumes
             .remove_pod(self.uid())
             .context("cannot remove the Pod's volumes")?;
+        boundary();
         let bundles = self.engine.dirs.bundles().join(self.uid());
         remove_dir(&bundles).with_context(|| format!("cannot remove {bundles:?}"))?;
+        boundary();
         cgroup::remove(&self.engine.dirs.pod_cgroup(self.uid()));
         Ok(())
     }

@@ -19,7 +19,7 @@ use tokio::task;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::OUTPUT_MAX;
-use crate::runtime::{ExecError, ExecTask, Exited, Shim, TaskError};
+use crate::runtime::{ExecTask, Exited, Shim, TaskError};
 
 /// How long a command that writes more than is wanted waits for each [`BUFFER`] to be thrown away: it is not to keep
 /// the supervisor busy.
@@ -162,8 +162,8 @@ impl Command {
         let refused = |error: TaskError| Failure::Refused(error.to_string());
         match self.shim.exec(task.clone()).await {
             Ok(()) => return Ok(()),
-            Err(ExecError::Exists) => {}
-            Err(ExecError::Task(error)) => return Err(refused(error)),
+            Err(TaskError::Exists(_)) => {}
+            Err(error) => return Err(refused(error)),
         }
         // One that has ended, or never began, can't be killed and need not be.
         if self.shim.kill_exec(&self.id, self.name).await.is_ok() {
@@ -174,8 +174,8 @@ impl Command {
         deleted.map_err(refused)?;
         match self.shim.exec(task).await {
             Ok(()) => Ok(()),
-            Err(ExecError::Exists) => Err(Failure::Refused("it is still running".to_owned())),
-            Err(ExecError::Task(error)) => Err(refused(error)),
+            Err(TaskError::Exists(_)) => Err(Failure::Refused("it is still running".to_owned())),
+            Err(error) => Err(refused(error)),
         }
     }
 

@@ -1,4 +1,7 @@
 //! The embedded backend: starts a shim per Pod, as containerd would, and hears its events.
+//!
+//! A Pod has an event socket of its own, whose name does not depend on who listens. So events that nobody took reach
+//! the supervisor that takes the Pod over, and a start of the shim that is repeated finds the shim of the first.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,20 +11,20 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use super::{EventServer, Shim, TaskError, TaskEvent};
-use crate::dirs::{Dirs, DirsError};
+use crate::dirs::Dirs;
 
 /// The shim's file name, by containerd's rule for `io.containerd.carob.v1`.
 pub const SHIM: &str = "containerd-shim-carob-v1";
 /// The file in the sandbox's bundle in which the shim leaves its address, as containerd's shims do.
-pub const ADDRESS_FILE: &str = "address";
+const ADDRESS_FILE: &str = "address";
 /// The containerd namespace that our shims are told.
 const NAMESPACE: &str = "carob";
 
-/// Starts shims and owns the socket that they report to.
+/// Starts shims and hears them.
 pub struct Embedded {
     program: PathBuf,
-    socket: PathBuf,
-    server: EventServer,
+    dirs: Dirs,
+    sink: mpsc::UnboundedSender<TaskEvent>,
 }
 
 /// Why a shim could not be started or asked.
@@ -40,9 +43,6 @@ pub enum EmbeddedError {
         /// The system's answer.
         source: io::Error,
     },
-    /// A directory can't be made.
-    #[error(transparent)]
-    Dirs(#[from] DirsError),
     /// The shim did not start.
     #[error("the shim did not start: {0}")]
     Start(String),
@@ -52,40 +52,43 @@ pub enum EmbeddedError {
 }
 
 impl Embedded {
-    /// Finds the shim and listens for events below the state directory.
+    /// Finds the shim.
     ///
     /// # Errors
-    /// When there is no shim or no socket can be made.
-    pub async fn open(
+    /// When there is none.
+    pub fn open(
         dirs: &Dirs,
         sink: mpsc::UnboundedSender<TaskEvent>,
     ) -> Result<Self, EmbeddedError> {
-        let program = find_shim().ok_or(EmbeddedError::NoShim)?;
-        let socket = dirs
-            .state
-            .join(format!("events-{}.sock", std::process::id()));
-        let listen = |source| EmbeddedError::Listen {
-            socket: socket.clone(),
-            source,
-        };
-        match fs::remove_file(&socket) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(listen(e)),
-            _ => {}
-        }
-        let server = EventServer::listen(&socket, sink).await.map_err(listen)?;
         Ok(Self {
-            program,
-            socket,
-            server,
+            program: find_shim().ok_or(EmbeddedError::NoShim)?,
+            dirs: dirs.clone(),
+            sink,
         })
     }
 
-    /// Starts the shim of a Pod in the bundle of its sandbox and connects to it.
+    /// Hears the events of one Pod from now on, those among them that nobody took yet. Only who runs the Pod may.
+    ///
+    /// # Errors
+    /// When no socket can be made.
+    pub async fn listen(&self, uid: &str) -> Result<EventServer, EmbeddedError> {
+        let socket = self.dirs.event_socket(uid);
+        EventServer::listen(&socket, self.sink.clone())
+            .await
+            .map_err(|source| EmbeddedError::Listen { socket, source })
+    }
+
+    /// Starts the shim of a Pod in the bundle of its sandbox, unless it runs already, and connects to it.
     ///
     /// # Errors
     /// The shim's own words when it refuses to start.
-    pub async fn start_shim(&self, id: &str, bundle: &Path) -> Result<Shim, EmbeddedError> {
-        let output = shim_command(&self.program, &self.socket, id, bundle)
+    pub async fn start_shim(
+        &self,
+        events: &EventServer,
+        id: &str,
+        bundle: &Path,
+    ) -> Result<Shim, EmbeddedError> {
+        let output = shim_command(&self.program, events.socket(), id, bundle)
             .arg("start")
             .stdin(Stdio::null())
             .output()
@@ -104,14 +107,20 @@ impl Embedded {
     ///
     /// # Errors
     /// The shim's own words when it can't.
-    pub async fn delete_orphan(&self, id: &str, bundle: &Path) -> Result<(), EmbeddedError> {
-        delete_orphan(&self.program, &self.socket, id, bundle).await
+    pub async fn delete_orphan(
+        &self,
+        events: &EventServer,
+        id: &str,
+        bundle: &Path,
+    ) -> Result<(), EmbeddedError> {
+        delete_orphan(&self.program, events.socket(), id, bundle).await
     }
+}
 
-    /// Stops hearing events.
-    pub async fn close(self) {
-        self.server.close().await;
-    }
+/// Connects to the shim that left its address in a bundle; `None` when it doesn't serve any more.
+pub async fn connect(bundle: &Path) -> Option<Shim> {
+    let address = fs::read_to_string(bundle.join(ADDRESS_FILE)).ok()?;
+    Shim::connect(address.trim()).await.ok()
 }
 
 /// Cleans up a container that no shim serves any more.

@@ -1,5 +1,6 @@
 //! The server to which shims forward their events, as they do to containerd.
 
+use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,19 +34,23 @@ pub enum TaskEvent {
     },
 }
 
-/// Serves `containerd.services.events.ttrpc.v1.Events` on a unix socket until dropped.
+/// Serves `containerd.services.events.ttrpc.v1.Events` on a unix socket until closed.
 pub struct EventServer {
-    server: Option<Server>,
+    server: RefCell<Option<Server>>,
     socket: PathBuf,
 }
 
 impl EventServer {
-    /// Listens on `socket`, which only root can open; events go to `sink` in the order in which a shim
-    /// sends them.
+    /// Listens on `socket`, which only root can open, in the place of whoever did before; events go to `sink` in
+    /// the order in which a shim sends them.
     ///
     /// # Errors
     /// When the socket can't be made.
     pub async fn listen(socket: &Path, sink: mpsc::UnboundedSender<TaskEvent>) -> io::Result<Self> {
+        match fs::remove_file(socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let service = create_events(Arc::new(Sink(sink)));
         let mut server = Server::new()
             .bind(&format!("unix://{}", socket.display()))
@@ -54,16 +59,23 @@ impl EventServer {
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         server.start().await.map_err(io::Error::other)?;
         Ok(Self {
-            server: Some(server),
+            server: RefCell::new(Some(server)),
             socket: socket.to_owned(),
         })
     }
 
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Stops listening and removes the socket.
-    pub async fn close(mut self) {
-        if let Some(mut server) = self.server.take()
-            && let Err(error) = server.shutdown().await
-        {
+    pub async fn close(&self) {
+        let server = self.server.take();
+        let Some(mut server) = server else {
+            return;
+        };
+        if let Err(error) = server.shutdown().await {
             tracing::debug!(%error, "the event server did not end cleanly");
         }
         if let Err(error) = fs::remove_file(&self.socket) {

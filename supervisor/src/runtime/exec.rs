@@ -6,7 +6,7 @@ use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::ttrpc::context;
 
 use super::shim::{QUICK, SLOW};
-use super::{ExecError, ExecTask, Exited, Shim, TaskError};
+use super::{ExecTask, Exited, Shim, TaskError};
 
 /// What containerd's clients call an OCI process.
 const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
@@ -15,8 +15,8 @@ impl Shim {
     /// Adds a process to a running container, for [`start_exec`](Self::start_exec).
     ///
     /// # Errors
-    /// [`ExecError`].
-    pub async fn exec(&self, task: ExecTask) -> Result<(), ExecError> {
+    /// [`TaskError::Exists`] when the container has a process of this name; the shim's own sentence.
+    pub async fn exec(&self, task: ExecTask) -> Result<(), TaskError> {
         let request = api::ExecProcessRequest {
             id: task.id,
             exec_id: task.exec_id,

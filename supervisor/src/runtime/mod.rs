@@ -10,7 +10,7 @@ mod shim;
 use jiff::Timestamp;
 
 pub use events::{EventServer, TaskEvent};
-pub use shim::{CreateTask, ExecError, ExecTask, Exited, Mount, Shim, TaskError};
+pub use shim::{CreateTask, ExecTask, Exited, Mount, Shim, TaskError, TaskState};
 
 /// A protobuf timestamp as ours; nonsense from the wire counts as the epoch.
 fn timestamp(

@@ -19,6 +19,12 @@ pub enum TaskError {
     /// The shim has no such task or process.
     #[error("{0}")]
     NotFound(String),
+    /// The shim has it already.
+    #[error("{0}")]
+    Exists(String),
+    /// The task is in no state for that; the shim's own words.
+    #[error("{0}")]
+    NotNow(String),
     /// The shim refused; its own words.
     #[error("{0}")]
     Refused(String),
@@ -30,10 +36,12 @@ pub enum TaskError {
 impl From<ttrpc::Error> for TaskError {
     fn from(error: ttrpc::Error) -> Self {
         match error {
-            ttrpc::Error::RpcStatus(status) if status.code() == ttrpc::Code::NOT_FOUND => {
-                Self::NotFound(status.message)
-            }
-            ttrpc::Error::RpcStatus(status) => Self::Refused(status.message),
+            ttrpc::Error::RpcStatus(status) => match status.code() {
+                ttrpc::Code::NOT_FOUND => Self::NotFound(status.message),
+                ttrpc::Code::ALREADY_EXISTS => Self::Exists(status.message),
+                ttrpc::Code::FAILED_PRECONDITION => Self::NotNow(status.message),
+                _ => Self::Refused(status.message),
+            },
             other => Self::Gone(other.to_string()),
         }
     }
@@ -69,6 +77,21 @@ pub struct CreateTask {
     pub terminal: bool,
 }
 
+impl CreateTask {
+    /// A task whose root file system is named by its `config.json` and whose standard streams are `/dev/null`.
+    pub fn new(id: impl Into<String>, bundle: PathBuf) -> Self {
+        Self {
+            id: id.into(),
+            bundle,
+            rootfs: Vec::new(),
+            stdin: String::new(),
+            stdout: String::new(),
+            stderr: String::new(),
+            terminal: false,
+        }
+    }
+}
+
 /// What adds a process to a running container.
 #[derive(Debug, Clone)]
 pub struct ExecTask {
@@ -84,26 +107,21 @@ pub struct ExecTask {
     pub stderr: String,
 }
 
-/// Why no process was added.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ExecError {
-    /// The container has one of this name.
-    #[error("the container has a process of this name already")]
-    Exists,
-    /// Anything else.
-    #[error(transparent)]
-    Task(#[from] TaskError),
-}
-
-impl From<ttrpc::Error> for ExecError {
-    fn from(error: ttrpc::Error) -> Self {
-        match error {
-            ttrpc::Error::RpcStatus(status) if status.code() == ttrpc::Code::ALREADY_EXISTS => {
-                Self::Exists
-            }
-            other => Self::Task(other.into()),
-        }
-    }
+/// How far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// The shim is making it, or starting what it has made.
+    Created {
+        /// Its init; absent while the container is being made.
+        pid: Option<i32>,
+    },
+    /// Its program runs, or is frozen.
+    Running {
+        /// Its init.
+        pid: i32,
+    },
+    /// Its init has ended.
+    Stopped(Exited),
 }
 
 /// How a process ended.
@@ -212,6 +230,34 @@ impl Shim {
         Ok(Exited {
             status: response.exit_status,
             at: super::timestamp(&response.exited_at),
+        })
+    }
+
+    /// How far the container is.
+    ///
+    /// # Errors
+    /// [`TaskError::NotFound`] when the shim has none of that name.
+    pub async fn state(&self, id: &str) -> Result<TaskState, TaskError> {
+        let request = api::StateRequest {
+            id: id.to_owned(),
+            ..Default::default()
+        };
+        let response = self
+            .client
+            .state(context::with_timeout(QUICK), &request)
+            .await?;
+        let pid = response.pid as i32;
+        Ok(match response.status.enum_value_or_default() {
+            api::Status::STOPPED => TaskState::Stopped(Exited {
+                status: response.exit_status,
+                at: super::timestamp(&response.exited_at),
+            }),
+            api::Status::CREATED | api::Status::UNKNOWN => TaskState::Created {
+                pid: (pid > 0).then_some(pid),
+            },
+            api::Status::RUNNING | api::Status::PAUSED | api::Status::PAUSING => {
+                TaskState::Running { pid }
+            }
         })
     }
 

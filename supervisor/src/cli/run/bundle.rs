@@ -18,9 +18,10 @@ use serde_json::json;
 use tokio::net::unix::pipe::{self, Receiver};
 
 use super::human::Human;
-use super::session::{Session, View};
+use super::session::{Session, Signals, View};
 use crate::dirs::Dirs;
 use crate::executor::{Source, Streams, read_bundle};
+use crate::life::Life;
 use crate::machine;
 use crate::watch::Update;
 
@@ -44,9 +45,10 @@ pub async fn run(
         names.push(name.clone());
         by_name.insert(name, dir);
     }
+    let signals = Signals::listen()?;
     let uid = machine::new_uid()?;
     let pod = pod(&uid, &names);
-    let pipes = PipeDir::new(dirs.state.join(format!("io-{uid}")));
+    let pipes = PipeDir::new(dirs.pipes(&uid));
     let (view, streams) = match (by_name.len(), as_json) {
         (_, true) => (
             View::Bundle(Passthrough::result(
@@ -66,8 +68,8 @@ pub async fn run(
         }
         (_, false) => (View::Human(Human::new([&pod].into_iter())?), Streams::Logs),
     };
-    let session =
-        Session::start(dirs, vec![(pod, Source::Bundles(by_name, streams))], view).await?;
+    let life = Life::begin(&dirs, pod, Source::Bundles(by_name, streams))?;
+    let session = Session::start(dirs, vec![life], view, signals).await?;
     session.until_done(timeout).await
 }
 

@@ -16,9 +16,9 @@ pub struct Json {
 
 impl Json {
     /// A view of these Pods.
-    pub fn new(pods: &[Pod]) -> Self {
+    pub fn new<'a>(pods: impl Iterator<Item = &'a Pod>) -> Self {
         Self {
-            pods: pods.iter().map(encode::object).collect(),
+            pods: pods.map(encode::object).collect(),
         }
     }
 

@@ -1,29 +1,38 @@
 //! `carob run`: Pods in the foreground, from a manifest or from ready bundles.
 
+mod adopt;
 mod bundle;
 mod human;
 mod json;
 mod session;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
 use carob_core::parse::{FieldNote, Verdict};
 use clap::{Args, ValueEnum};
 
 use super::manifest;
 use crate::dirs::Dirs;
+use crate::engine::Engine;
 use crate::executor::Source;
-use session::{Session, View};
+use crate::life::Life;
+use session::{Session, Signals, View};
 
 /// What `carob run` is told.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// A manifest with one or more Pods; - reads standard input
-    #[arg(required_unless_present = "bundle", conflicts_with = "bundle")]
+    #[arg(
+        required_unless_present_any = ["bundle", "adopt"],
+        conflicts_with = "bundle"
+    )]
     file: Option<PathBuf>,
+    /// Go on with Pods that a killed supervisor, or a machine that was restarted, left behind: with those of
+    /// the manifest, whose others are started, or with all of them
+    #[arg(long, conflicts_with = "bundle")]
+    adopt: bool,
     /// An OCI bundle to run; several make one Pod
     #[arg(long, value_name = "DIR")]
     bundle: Vec<PathBuf>,
@@ -36,6 +45,13 @@ pub struct RunArgs {
     /// Delete the Pods after this time and exit with code 124 (such as 90, 30s, 5m or 1h)
     #[arg(long, value_parser = parse_duration)]
     timeout: Option<Duration>,
+}
+
+impl RunArgs {
+    /// True when Pods that were left behind go on.
+    pub fn adopts(&self) -> bool {
+        self.adopt
+    }
 }
 
 /// Forms of output.
@@ -53,24 +69,45 @@ pub async fn run(args: RunArgs, dirs: Dirs) -> anyhow::Result<ExitCode> {
     if !args.bundle.is_empty() {
         return bundle::run(&args.bundle, args.json, args.timeout, dirs).await;
     }
-    let Some(file) = &args.file else {
-        bail!("name a manifest or a --bundle")
+    let signals = Signals::listen()?;
+    let lives = match &args.file {
+        Some(file) => of_manifest(file, args.adopt, &dirs)?,
+        None => adopt::all(&dirs)?,
     };
-    let manifest = manifest::parse(&manifest::read(file)?)??;
-    tell_notes(&manifest.report);
+    if lives.is_empty() {
+        eprintln!("carob: no Pod was left behind");
+        // What Pods share may have been.
+        Engine::open(dirs).await?.close().await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let pods = || lives.iter().map(|life| &life.pod);
     let view = match args.output {
-        Some(Output::Json) => View::Json(json::Json::new(&manifest.pods)),
-        None => View::Human(human::Human::new(manifest.pods.iter())?),
+        Some(Output::Json) => Ok(View::Json(json::Json::new(pods()))),
+        None => human::Human::new(pods()).map(View::Human),
     };
-    let pods = manifest
-        .pods
-        .into_iter()
-        .map(|p| (p, Source::Manifest))
-        .collect();
-    Session::start(dirs, pods, view)
+    let view = match view {
+        Ok(view) => view,
+        Err(error) => {
+            Life::abandon(lives)?;
+            return Err(error.into());
+        }
+    };
+    Session::start(dirs, lives, view, signals)
         .await?
         .until_done(args.timeout)
         .await
+}
+
+fn of_manifest(file: &Path, adopt: bool, dirs: &Dirs) -> anyhow::Result<Vec<Life>> {
+    let mut made_uids = Vec::new();
+    let manifest = manifest::parse_noting(&manifest::read(file)?, &mut made_uids)??;
+    tell_notes(&manifest.report);
+    if adopt {
+        return adopt::these(dirs, manifest.pods, &made_uids);
+    }
+    Life::all_or_none(manifest.pods, |pod| {
+        Life::begin(dirs, pod, Source::Manifest)
+    })
 }
 
 /// A field that has no effect, or another one than its author may think, is told before anything starts.

@@ -10,7 +10,6 @@ use anyhow::Context;
 use carob_core::decide::Outcome;
 use carob_core::event::Event;
 use carob_core::pod::Pod;
-use carob_core::state::PodState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,13 +18,13 @@ use tokio::time::Instant;
 use super::bundle::Passthrough;
 use super::human::Human;
 use super::json::Json;
-use crate::actor::Actor;
+use crate::actor::{Actor, Own};
 use crate::cli::EXIT_TIMEOUT;
-use crate::clock;
 use crate::dirs::Dirs;
 use crate::engine::Engine;
-use crate::executor::{Executor, Source};
-use crate::record::Claim;
+use crate::executor::Executor;
+use crate::life::{Life, Past};
+use crate::runtime::EventServer;
 use crate::watch::{Update, Watch};
 
 /// When nothing has happened for so long, the Pods are taken to have settled.
@@ -69,6 +68,25 @@ impl View {
     }
 }
 
+/// The signals that delete the Pods.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Hears them from now on. To be called before there is anything to clean up.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+}
+
 /// Pods that run in the foreground.
 pub struct Session {
     engine: Rc<Engine>,
@@ -76,81 +94,63 @@ pub struct Session {
     actors: JoinSet<(usize, anyhow::Result<Outcome>)>,
     updates: mpsc::UnboundedReceiver<(usize, Update)>,
     view: View,
-    interrupt: Signal,
-    terminate: Signal,
+    signals: Signals,
     /// The log directory of each Pod.
     logs: Vec<PathBuf>,
 }
 
 impl Session {
-    /// Claims every Pod, or none, and starts them.
+    /// Starts the Pods, or goes on with them.
     ///
     /// # Errors
-    /// When the machine can't be prepared or a Pod of one of the names is here already.
-    pub async fn start(dirs: Dirs, pods: Vec<(Pod, Source)>, view: View) -> anyhow::Result<Self> {
-        // Before there is anything to clean up.
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        let mut claims: Vec<(Claim, PodState)> = Vec::new();
-        for (pod, _) in &pods {
-            let state = PodState::new(pod, clock::now());
-            match Claim::new(&dirs, pod, &state) {
-                Ok(claim) => claims.push((claim, state)),
-                Err(error) => {
-                    for (claim, _) in claims {
-                        claim.release()?;
-                    }
-                    return Err(error.into());
-                }
-            }
-        }
-        let logs: Vec<PathBuf> = pods
-            .iter()
-            .map(|(Pod { metadata: pod, .. }, _)| {
-                dirs.pod_logs(&pod.namespace, &pod.name, &pod.uid)
-            })
-            .collect();
-        // A manifest may have the UID of a Pod that was run before: its logs are not this one's.
-        let opened = match remove_logs(&logs) {
-            Ok(()) => Engine::open(dirs).await,
-            Err(error) => Err(error),
-        };
-        let engine = match opened {
-            Ok(engine) => Rc::new(engine),
+    /// When the machine can't be prepared: then new Pods are forgotten and others are left as they were.
+    pub async fn start(
+        dirs: Dirs,
+        lives: Vec<Life>,
+        view: View,
+        signals: Signals,
+    ) -> anyhow::Result<Self> {
+        let (engine, ears) = match prepare(dirs, &lives).await {
+            Ok(prepared) => prepared,
             Err(error) => {
-                for (claim, _) in claims {
-                    claim.release()?;
-                }
+                Life::abandon(lives)?;
                 return Err(error);
             }
         };
         let (sender, updates) = mpsc::unbounded_channel();
-        if pods.iter().any(|(pod, _)| !pod.spec.host_network) {
+        if lives.iter().any(|life| !life.pod.spec.host_network) {
             let network = engine.network.clone();
             // Beside the first sandbox; what fails here fails again, with a Pod to tell of it.
             tokio::task::spawn_local(async move { network.prepare().await });
         }
+        let logs = lives.iter().map(|life| log_dir(&engine.dirs, &life.pod));
         let mut session = Self {
+            logs: logs.collect(),
             engine,
-            interrupt,
-            terminate,
+            signals,
             inboxes: Vec::new(),
             actors: JoinSet::new(),
             updates,
             view,
-            logs,
         };
-        for (index, ((pod, source), (claim, state))) in pods.into_iter().zip(claims).enumerate() {
+        for (index, (life, events)) in lives.into_iter().zip(ears).enumerate() {
             let (outbox, inbox) = mpsc::unbounded_channel();
             let watch = Watch::new(index, sender.clone());
             let executor = Rc::new(Executor::new(
                 session.engine.clone(),
-                pod,
-                source,
+                life.pod,
+                life.source,
+                events,
                 outbox.clone(),
                 watch.clone(),
             ));
-            let actor = Actor::new(claim, state, executor, inbox, watch);
+            let own = Own {
+                claim: life.claim,
+                clock: life.clock,
+                state: life.state,
+                past: life.past,
+            };
+            let actor = Actor::new(own, executor, inbox, watch);
             let node = Event::Node {
                 host_ips: vec![session.engine.machine.host_ip],
                 runtime: "carob".to_owned(),
@@ -194,8 +194,8 @@ impl Session {
                     let (pod, outcome) = ended?;
                     outcomes[pod] = Some(outcome?);
                 }
-                _ = self.interrupt.recv() => self.stop(&mut stopped_by, SignalKind::interrupt()),
-                _ = self.terminate.recv() => self.stop(&mut stopped_by, SignalKind::terminate()),
+                _ = self.signals.interrupt.recv() => self.stop(&mut stopped_by, SignalKind::interrupt()),
+                _ = self.signals.terminate.recv() => self.stop(&mut stopped_by, SignalKind::terminate()),
                 () = &mut rest, if !rest.is_elapsed() => {
                     if let Err(error) = carob_rest::give_back() {
                         tracing::debug!(%error, "memory is kept");
@@ -248,6 +248,25 @@ impl Session {
             let _ = inbox.send(Event::DeleteRequested { grace_seconds });
         }
     }
+}
+
+/// What all Pods share, and the ears for their shims.
+async fn prepare(dirs: Dirs, lives: &[Life]) -> anyhow::Result<(Rc<Engine>, Vec<EventServer>)> {
+    // A manifest may have the UID of a Pod that was run before: its logs are not this one's.
+    let new = lives.iter().filter(|life| life.past == Past::None);
+    let logs: Vec<_> = new.map(|life| log_dir(&dirs, &life.pod)).collect();
+    remove_logs(&logs)?;
+    let engine = Engine::open(dirs).await?;
+    let mut ears = Vec::new();
+    for life in lives {
+        ears.push(engine.runtime.listen(&life.pod.metadata.uid).await?);
+    }
+    Ok((Rc::new(engine), ears))
+}
+
+fn log_dir(dirs: &Dirs, pod: &Pod) -> PathBuf {
+    let meta = &pod.metadata;
+    dirs.pod_logs(&meta.namespace, &meta.name, &meta.uid)
 }
 
 /// Removes the log directories, where there are any.
