@@ -2,199 +2,117 @@
 //! same order, and whatever else it shows is listed here.
 
 mod kit;
+#[path = "recordings/line.rs"]
+mod line;
 
 use std::collections::BTreeMap;
 
 use carob_core::action::{Action, Signal};
-use carob_core::event::Event;
+use carob_core::event::{Event, ProbeResult};
 use carob_core::parse::parse_manifest;
-use carob_core::status::{ConditionStatus, ContainerState, ContainerStatus, PodStatus};
 use carob_core::time::Mono;
 use kit::Bench;
+use line::{line, recorded};
 use serde_json::Value;
 
 /// When an instance of a container ends by itself (milliseconds after its start) and with which code.
 type Life = fn(container: &str) -> Option<(u64, i32)>;
 
-/// What can be compared, in one line.
-fn line(status: &PodStatus) -> String {
-    let conditions: BTreeMap<_, _> = status
-        .conditions
-        .iter()
-        .map(|c| {
-            let holds = c.status == ConditionStatus::True;
-            (
-                c.kind.as_str(),
-                (holds, c.reason.clone().unwrap_or_default()),
-            )
-        })
-        .collect();
-    let conditions = conditions
-        .iter()
-        .map(|(kind, (holds, reason))| condition(kind, *holds, reason));
-    let init = status.init_container_statuses.iter().map(ours);
-    let main = status.container_statuses.iter().map(ours);
-    compose(
-        &format!("{:?}", status.phase),
-        conditions.collect(),
-        init.collect(),
-        main.collect(),
-    )
+/// What else the programs do.
+struct Habits {
+    life: Life,
+    /// Whether a probe succeeds so many milliseconds after the start.
+    healthy: fn(u64) -> bool,
+    /// How long each hook takes, and why it fails.
+    hook: (u64, Option<&'static str>),
+    /// Milliseconds after the stop signal, and the code; none for a program that ignores it.
+    stops: Option<(u64, i32)>,
+    /// When someone deletes the Pod.
+    deleted: Option<u64>,
 }
 
-fn ours(c: &ContainerStatus) -> String {
-    let state = |s: &ContainerState| serde_json::to_value(s).expect("JSON");
-    container(
-        &c.name,
-        [c.ready, c.started],
-        u64::from(c.restart_count),
-        &state(&c.state),
-        &state(&c.last_state),
-    )
-}
-
-/// The same of a recorded row; none for one that a kubelet shows before it knows the Pod.
-fn recorded(row: &Value) -> Option<String> {
-    let conditions: BTreeMap<_, _> = row["conditions"].as_object()?.iter().collect();
-    if conditions.is_empty() {
-        return None;
-    }
-    let conditions = conditions
-        .iter()
-        .map(|(kind, c)| condition(kind, c[0] == "True", c[1].as_str().unwrap_or_default()));
-    let containers = |list: &Value| {
-        let list = list.as_array().expect("a list").iter();
-        list.map(theirs).collect()
-    };
-    Some(compose(
-        row["phase"].as_str()?,
-        conditions.collect(),
-        containers(&row["init"]),
-        containers(&row["containers"]),
-    ))
-}
-
-fn theirs(c: &Value) -> String {
-    container(
-        c["name"].as_str().expect("a name"),
-        [c["ready"] == true, c["started"] == true],
-        c["restartCount"].as_u64().expect("a count"),
-        &c["state"],
-        &c["lastState"],
-    )
-}
-
-fn condition(kind: &str, holds: bool, reason: &str) -> String {
-    let sign = if holds { '+' } else { '-' };
-    format!(
-        "{sign}{kind}{}{reason}",
-        if reason.is_empty() { "" } else { ":" }
-    )
-}
-
-fn container(
-    name: &str,
-    [ready, started]: [bool; 2],
-    count: u64,
-    now: &Value,
-    last: &Value,
-) -> String {
-    let flag = |set, letter: &str| {
-        if set {
-            letter.to_owned()
-        } else {
-            "-".to_owned()
+impl From<Life> for Habits {
+    fn from(life: Life) -> Self {
+        Self {
+            life,
+            healthy: |_| true,
+            hook: (10, None),
+            stops: Some((100, 0)),
+            deleted: None,
         }
-    };
-    let last = state(last);
-    let before = if last.is_empty() {
-        String::new()
-    } else {
-        format!(" after {last}")
-    };
-    format!(
-        "{name}#{count} {}{} {}{before}",
-        flag(ready, "r"),
-        flag(started, "s"),
-        state(now)
-    )
-}
-
-fn state(state: &Value) -> String {
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    if !state["running"].is_null() {
-        "running".to_owned()
-    } else if !state["waiting"].is_null() {
-        let waiting = &state["waiting"];
-        let message = text(&waiting["message"]);
-        let message = if message.is_empty() {
-            message
-        } else {
-            format!(" ({message})")
-        };
-        format!("{}{message}", text(&waiting["reason"]))
-    } else if !state["terminated"].is_null() {
-        let terminated = &state["terminated"];
-        format!("{} {}", text(&terminated["reason"]), terminated["exitCode"])
-    } else {
-        String::new()
     }
-}
-
-fn compose(phase: &str, conditions: Vec<String>, init: Vec<String>, main: Vec<String>) -> String {
-    format!(
-        "{phase} | {} | {} | {}",
-        init.join(", "),
-        main.join(", "),
-        conditions.join(" ")
-    )
 }
 
 /// Runs the Pod, its containers living as told, each call taking 10 ms, for so many seconds.
-fn play(name: &str, yaml: &str, life: Life, seconds: u64) -> Vec<String> {
+fn play(name: &str, yaml: &str, habits: &Habits, seconds: u64) -> Vec<String> {
     let manifest = parse_manifest(yaml.as_bytes(), name, &mut || "UID".to_owned());
     let pod = manifest.expect("a manifest").pods.remove(0);
     let mut bench = Bench::new(pod);
-    let end = bench.now.mono.plus_secs(seconds);
+    let born = bench.now.mono;
     let mut due: Vec<(Mono, Event)> = Vec::new();
+    if let Some(after) = habits.deleted {
+        let grace_seconds = None;
+        due.push((
+            born.plus_ms(after),
+            Event::DeleteRequested { grace_seconds },
+        ));
+    }
+    let mut started: BTreeMap<String, Mono> = BTreeMap::new();
     loop {
         while let Some(action) = bench.actions.pop_front() {
             let at = bench.now.mono.plus_ms(10);
-            let mut exit = |container: &str, attempt, after, exit_code| {
+            let (container, attempt) = match &action {
+                Action::StartContainer { container, attempt }
+                | Action::Signal {
+                    container, attempt, ..
+                } => (container.clone(), *attempt),
+                _ => Default::default(),
+            };
+            let exit = |(after, exit_code): (u64, i32)| {
                 let event = Event::ContainerExited {
-                    container: container.to_owned(),
+                    container,
                     attempt,
                     exit_code,
                     signal: None,
                     at: bench.now.wall,
                     message: None,
                 };
-                due.push((at.plus_ms(after), event));
+                (at.plus_ms(after), event)
             };
+            let mut answer = kit::success(&action, bench.now.wall);
+            let mut took = 0;
             match &action {
-                Action::StartContainer { container, attempt } => {
-                    if let Some((after, code)) = life(container) {
-                        exit(container, *attempt, after, code);
-                    }
+                Action::StartContainer { container, .. } => {
+                    started.insert(container.clone(), at);
+                    due.extend((habits.life)(container).map(exit));
                 }
-                // The programs that get one here answer it with `exit 0`.
-                Action::Signal {
-                    container,
-                    attempt,
-                    signal: Signal::StopSignal,
-                } => exit(container, *attempt, 100, 0),
+                Action::Signal { signal, .. } => due.extend(match signal {
+                    Signal::StopSignal => habits.stops.map(exit),
+                    Signal::Kill => Some(exit((0, 137))),
+                }),
                 _ => {}
             }
-            if let Some(event) = kit::success(&action, bench.now.wall) {
-                due.push((at, event));
+            match &mut answer {
+                Some(Event::Probed {
+                    container, result, ..
+                }) if !(habits.healthy)(at.since(started[container])) => {
+                    *result = ProbeResult::Failure;
+                }
+                Some(Event::PostStartDone { failure, .. } | Event::PreStopDone { failure, .. }) => {
+                    took = habits.hook.0;
+                    *failure = habits.hook.1.map(str::to_owned);
+                }
+                _ => {}
             }
+            due.extend(answer.map(|event| (at.plus_ms(took), event)));
         }
         let next = due.iter().map(|d| d.0).chain(bench.wake_at()).min();
-        let Some(at) = next.filter(|&at| at <= end) else {
+        let Some(at) = next.filter(|&at| at <= born.plus_secs(seconds)) else {
             break;
         };
         bench.turn_to(at);
-        match due.iter().position(|d| d.0 <= at) {
+        let first = due.iter().enumerate().filter(|(_, d)| d.0 <= at);
+        match first.min_by_key(|(index, d)| (d.0, *index)).map(|f| f.0) {
             Some(index) => {
                 let (_, event) = due.remove(index);
                 bench.event(event);
@@ -236,15 +154,18 @@ macro_rules! replay {
     ($name:literal, $life:expr, $seconds:expr) => {{
         let yaml = include_str!(concat!("recordings/", $name, ".yaml"));
         let rows = include_str!(concat!("recordings/", $name, ".jsonl"));
-        beside(play($name, yaml, $life, $seconds), rows)
+        let habits = Habits::from($life);
+        beside(play($name, yaml, &habits, $seconds), rows)
     }};
 }
+
+const LIVES: Life = |_| None;
 
 const NOT_READY: &str = "-ContainersReady:ContainersNotReady";
 
 #[test]
 fn two_containers() {
-    let others = replay!("two-containers", |_| None, 60);
+    let others = replay!("two-containers", (|_| None) as Life, 60);
     // One starts after the other.
     assert_eq!(
         others,
@@ -270,13 +191,13 @@ fn never_fails() {
 
 #[test]
 fn never_succeeds() {
-    let others = replay!("never-succeeds", |_| Some((2000, 0)), 60);
+    let others = replay!("never-succeeds", (|_| Some((2000, 0))) as Life, 60);
     assert_eq!(others, [""; 0]);
 }
 
 #[test]
 fn init_two_in_order() {
-    let others = replay!("init-two-in-order", |_| Some((2000, 0)), 60);
+    let others = replay!("init-two-in-order", (|_| Some((2000, 0))) as Life, 60);
     let pending = |init: &str| {
         format!(
             "Pending | {init} | app#0 -- PodInitializing | {NOT_READY} \
@@ -316,7 +237,7 @@ fn init_crashloop_always() {
 
 #[test]
 fn onfailure_crashloop() {
-    let others = replay!("onfailure-crashloop", |_| Some((1, 1)), 80);
+    let others = replay!("onfailure-crashloop", (|_| Some((1, 1))) as Life, 80);
     // The recording ends a moment before.
     assert_eq!(
         others,
@@ -349,6 +270,80 @@ fn sidecar_and_job() {
              job#0 -- Completed 0 | -ContainersReady:PodCompleted +Initialized:PodCompleted \
              +PodReadyToStartContainers +PodScheduled -Ready:PodCompleted"
                 .to_owned(),
+        ]
+    );
+}
+
+/// The Pod of one container, as `Running`.
+fn running(app: &str, ready: bool) -> String {
+    let (ready, not) = match ready {
+        true => ("+ContainersReady", "+Ready"),
+        false => (NOT_READY, "-Ready:ContainersNotReady"),
+    };
+    format!(
+        "Running |  | {app} | {ready} +Initialized +PodReadyToStartContainers +PodScheduled {not}"
+    )
+}
+
+#[test]
+fn liveness_exec() {
+    let habits = Habits {
+        // Its file is there for 8 seconds, and SIGTERM is nothing to it.
+        healthy: |ms| ms < 8_000,
+        stops: None,
+        ..Habits::from(LIVES)
+    };
+    let others = replay!("liveness-exec", habits, 34);
+    // Between the end of one and the start of the next. The second time, too, there is no back-off.
+    assert_eq!(
+        others,
+        [
+            running("app#0 -- Error 137", false),
+            running("app#1 -- Error 137 after Error 137", false),
+        ]
+    );
+}
+
+#[test]
+fn readiness_http() {
+    let habits = Habits {
+        // Two failures make it unready.
+        healthy: |ms| (5_000..15_000).contains(&ms),
+        ..Habits::from(LIVES)
+    };
+    let others = replay!("readiness-http", habits, 60);
+    assert_eq!(others, [""; 0]);
+}
+
+#[test]
+fn poststart_fails() {
+    let why = "Exec lifecycle hook ([sh -c sleep 1; exit 7]) for Container \"app\" in Pod \
+               \"poststart-fails_default(UID)\" failed - error: command 'sh -c sleep 1; exit 7' \
+               exited with 7: , message: \"\"";
+    let habits = Habits {
+        hook: (1_000, Some(why)),
+        ..Habits::from(LIVES)
+    };
+    let others = replay!("poststart-fails", habits, 40);
+    assert_eq!(others, [""; 0]);
+}
+
+#[test]
+fn prestop_deleted() {
+    let habits = Habits {
+        hook: (3_000, None),
+        stops: Some((1_000, 0)),
+        deleted: Some(6_000),
+        ..Habits::from(LIVES)
+    };
+    let others = replay!("prestop-deleted", habits, 60);
+    // A static Pod is no more listed once it is deleted: the recording ends there.
+    let after = "Succeeded |  | app#0 -- Completed 0 | -ContainersReady:PodCompleted +Initialized:PodCompleted";
+    assert_eq!(
+        others,
+        [
+            format!("{after} +PodReadyToStartContainers +PodScheduled -Ready:PodCompleted"),
+            format!("{after} -PodReadyToStartContainers +PodScheduled -Ready:PodCompleted"),
         ]
     );
 }

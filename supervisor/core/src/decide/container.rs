@@ -105,7 +105,11 @@ impl Planner<'_> {
             let memory = self.remembered(container);
             memory.starting = Some(Starting::Image);
             memory.retry_at = None;
-            if let Some(ended) = record.ended.as_ref().filter(|e| has_back_off(e)) {
+            let counted = match memory.at_once {
+                true => record.ended_before.as_ref(),
+                false => record.ended.as_ref(),
+            };
+            if let Some(ended) = counted.filter(|e| has_back_off(e)) {
                 memory.crash = Some(Backoff::next(memory.crash, CRASH, ended.seen, now));
             }
         }
@@ -149,9 +153,10 @@ impl Planner<'_> {
             return false;
         }
         let retry_at = memory.retry_at;
-        let crash = memory.crash;
+        let (crash, at_once) = (memory.crash, memory.at_once);
         if let (Some(ended), Some(delay)) = (&self.record(container).ended, crash)
             && has_back_off(ended)
+            && !at_once
             && now < delay.until(CRASH, ended.seen)
         {
             self.wait_for_crash(container, ended, delay);

@@ -121,6 +121,10 @@ pub struct ContainerMemory {
     /// The instance is ended by itself.
     #[serde(default)]
     pub kill: Option<Kill>,
+    /// A probe ended the last instance, and the next one need not wait: what restarts a container that it has just
+    /// killed still looks at the end before (`doBackOff`, kuberuntime_manager.go; so it was recorded).
+    #[serde(default)]
+    pub at_once: bool,
 }
 
 impl ContainerMemory {
@@ -142,6 +146,7 @@ impl ContainerMemory {
         self.post_start = PostStart::Done;
         self.pre_stop = PreStop::Idle;
         self.kill = None;
+        self.at_once = false;
         for (kind, record) in &mut self.probes {
             record.renew(*kind);
         }

@@ -160,25 +160,30 @@ fn so_many_failures_in_a_row_end_the_container() {
 }
 
 #[test]
-fn a_restart_by_a_probe_has_the_crash_back_off() {
-    let quick = Probe {
-        period_seconds: 1,
+fn the_back_off_after_a_probe_counts_from_the_end_before() {
+    // The container fails at once each time and lives 16 seconds.
+    let once = Probe {
         failure_threshold: 1,
+        initial_delay_seconds: 16,
         ..probe()
     };
-    let mut bench = Bench::new(probed(&[(Liveness, quick)]));
+    let mut bench = Bench::new(probed(&[(Liveness, once)]));
     bad(&mut bench, Liveness);
     bench.answer();
-    assert_eq!(bench.signals(), [""; 0]);
-    assert!(bench.log.iter().any(|l| short(&l.1) == "StopSignal app"));
-    bench.exit("app", 143);
-    bench.answer();
-    assert_eq!(bench.container("app").restart_count, 1);
-    bench.exit("app", 143);
-    bench.answer();
-    assert_eq!(bench.doing("app"), "waiting CrashLoopBackOff");
-    bench.advance(10_000);
-    assert_eq!(bench.container("app").restart_count, 2);
+    let mut waited = Vec::new();
+    for count in 1..6 {
+        bench.advance(16_000);
+        bench.exit("app", 143);
+        let end = bench.now.mono;
+        bench.answer();
+        while bench.container("app").restart_count < count {
+            assert_eq!(bench.doing("app"), "waiting CrashLoopBackOff");
+            bench.advance(1_000);
+        }
+        waited.push(bench.now.mono.since(end));
+    }
+    // The delay grows from the second restart on: 10 s are over when the third is due, 20 s and more are not.
+    assert_eq!(waited, [0, 0, 0, 20_000, 40_000]);
 }
 
 #[test]

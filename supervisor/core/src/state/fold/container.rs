@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Fold;
 use crate::action::Action;
-use crate::backoff::{Backoff, CREATE_RETRY_MS, RETRY};
+use crate::backoff::{Backoff, CRASH, CREATE_RETRY_MS, RETRY};
 use crate::event::{Event, StartFailure};
 use crate::state::{EndCause, Ended, Instance, KillCause, PostStart, Stage, Waiting};
 use crate::status::PodEvent;
@@ -240,7 +240,12 @@ impl Fold<'_> {
         };
         instance.stage = Stage::Exited;
         record.next = attempt.saturating_add(1);
+        let by_probe = ended.cause == EndCause::Probe;
         record.ended_before = record.ended.replace(ended);
+        memory.at_once = by_probe && {
+            let before = record.ended_before.as_ref().zip(memory.crash);
+            before.is_none_or(|(end, delay)| seen >= delay.until(CRASH, end.seen))
+        };
         memory.starting = None;
         memory.waiting = match std::mem::take(&mut memory.post_start) {
             PostStart::Failed(message) => Some(Waiting {
