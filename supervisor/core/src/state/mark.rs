@@ -65,6 +65,10 @@ pub(super) fn mark(state: &mut PodState, action: &Action, now: Now) {
     }
 }
 
+/// How long all containers that are restarted stay away. They have no back-off; a kubelet is kept from spinning by
+/// looking once a second.
+const RESTART_ALL_PAUSE_MS: u64 = 1_000;
+
 /// All containers are gone and begin again in the same sandbox: their ends count for nothing any more. The words
 /// are a kubelet's (`RestartAllContainers`, kubelet_pods.go).
 pub(super) fn restart_all(state: &mut PodState, now: Now) {
@@ -81,6 +85,8 @@ pub(super) fn restart_all(state: &mut PodState, now: Now) {
         ended.seen = now.mono;
         ended.cause = EndCause::RestartAll;
         if let Some(memory) = state.memory.containers.get_mut(name) {
+            let pause = Some(now.mono.plus_ms(RESTART_ALL_PAUSE_MS));
+            memory.retry_at = memory.retry_at.max(pause);
             memory.waiting = Some(Waiting {
                 reason: reason.to_owned(),
                 message: Some(message.to_owned()),

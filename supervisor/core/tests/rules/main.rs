@@ -10,6 +10,7 @@ mod event_log;
 mod hooks;
 mod init;
 mod phase;
+mod probe_ends;
 mod probes;
 mod restart;
 mod restart_rules;

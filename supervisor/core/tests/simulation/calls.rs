@@ -1,7 +1,7 @@
 //! What the calls of the runtime that is not there do.
 
 use carob_core::action::{Action, Signal};
-use carob_core::event::{Event, ImageFailure, Pulled, StartFailure};
+use carob_core::event::{Event, ImageFailure, ProbeResult, Pulled, StartFailure};
 use carob_core::pod::RestartPolicy;
 
 use crate::choices::Choices;
@@ -95,9 +95,39 @@ impl World {
                 self.signal(&container, attempt, signal, choices, weather);
                 return Ok(None);
             }
-            Action::Probe { .. } | Action::PostStart { .. } | Action::PreStop { .. } => {
-                return Err("nothing decides it yet".to_owned());
-            }
+            Action::Probe {
+                container,
+                attempt,
+                kind,
+            } => Event::Probed {
+                container,
+                attempt,
+                kind,
+                result: match (weather.calm, fails) {
+                    (true, _) => ProbeResult::Success,
+                    (false, true) => ProbeResult::Unknown,
+                    (false, false) => choices.pick(&[
+                        ProbeResult::Success,
+                        ProbeResult::Success,
+                        ProbeResult::Warning,
+                        ProbeResult::Failure,
+                        ProbeResult::Failure,
+                    ]),
+                },
+                output: String::new(),
+            },
+            Action::PostStart { container, attempt } => Event::PostStartDone {
+                container,
+                attempt,
+                failure: fails.then_some(message),
+            },
+            Action::PreStop {
+                container, attempt, ..
+            } => Event::PreStopDone {
+                container,
+                attempt,
+                failure: fails.then_some(message),
+            },
             Action::RemoveContainer { container, attempt } => {
                 if fails {
                     return Ok(Some(Event::ContainerRemoveFailed {

@@ -1,6 +1,6 @@
 //! A runtime that is not there: sandboxes and containers, calls that take time and fail, exits.
 
-use carob_core::action::{Action, Target};
+use carob_core::action::Action;
 use carob_core::event::Event;
 use carob_core::pod::Pod;
 use carob_core::time::{Mono, Now};
@@ -79,6 +79,21 @@ impl World {
         self.due.push((at, self.serial, due));
     }
 
+    /// Nothing but probes is under way or to come.
+    pub fn only_probes(&self) -> bool {
+        let is_probe = |action: &Action| matches!(action, Action::Probe { .. });
+        let probe = |due: &Due| match due {
+            Due::Call(id) => {
+                let call = self.calls.iter().find(|c| c.id == *id);
+                call.is_none_or(|c| is_probe(&c.action))
+            }
+            Due::Tell(event) => matches!(event, Event::Probed { .. }),
+            Due::Exit(..) | Due::Happening(_) => false,
+        };
+        self.due.iter().all(|(_, _, due)| probe(due))
+            && self.calls.iter().all(|c| is_probe(&c.action))
+    }
+
     pub fn next_at(&self) -> Option<Mono> {
         self.due.iter().map(|d| d.0).min()
     }
@@ -90,8 +105,23 @@ impl World {
         Some(self.due.swap_remove(index).2)
     }
 
-    pub fn is_busy(&self, target: Target<'_>) -> bool {
-        self.calls.iter().any(|c| c.action.target() == Some(target))
+    /// Whether something is under way for the action's target. Probes and hooks of an instance that has ended
+    /// hinder nobody.
+    pub fn is_busy(&self, action: &Action) -> bool {
+        let other = |other: &Action| match (action, other) {
+            (
+                Action::Probe { attempt, .. }
+                | Action::PostStart { attempt, .. }
+                | Action::PreStop { attempt, .. },
+                Action::Probe { attempt: of, .. }
+                | Action::PostStart { attempt: of, .. }
+                | Action::PreStop { attempt: of, .. },
+            ) => attempt != of,
+            _ => false,
+        };
+        let target = action.target();
+        let mut calls = self.calls.iter().map(|c| &c.action);
+        calls.any(|a| a.target() == target && !other(a))
     }
 
     pub fn find(&self, name: &str) -> Option<&Instance> {
@@ -109,7 +139,20 @@ impl World {
         } else {
             choices.pick(&[5, 0, 50, 50, 2_000, 30_000])
         };
+        let took = match &action {
+            Action::PreStop { within_ms, .. } => took.min(*within_ms),
+            _ => took,
+        };
         let fails = !weather.calm && choices.chance(weather.failing);
+        match &action {
+            Action::Signal {
+                container, attempt, ..
+            } => self.give_up(container, *attempt, false, choices, weather),
+            Action::PreStop {
+                container, attempt, ..
+            } => self.give_up(container, *attempt, false, choices, weather),
+            _ => {}
+        }
         self.serial += 1;
         let id = self.serial;
         let at = weather.now.mono.plus_ms(took);
@@ -124,6 +167,40 @@ impl World {
         }
         self.calls.push(Call { id, action, fails });
         self.plan(at, Due::Call(id));
+    }
+
+    /// Nobody waits any more for the hooks of an instance, nor, when it has ended, for its probes. What they
+    /// answer now may come all the same.
+    fn give_up(
+        &mut self,
+        name: &str,
+        of: u32,
+        ended: bool,
+        choices: &mut Choices,
+        weather: &Weather<'_>,
+    ) {
+        let given_up = |call: &Call| match &call.action {
+            Action::PostStart { container, attempt }
+            | Action::PreStop {
+                container, attempt, ..
+            } => container == name && *attempt == of,
+            Action::Probe {
+                container, attempt, ..
+            } => ended && container == name && *attempt == of,
+            _ => false,
+        };
+        let (gone, rest) = std::mem::take(&mut self.calls)
+            .into_iter()
+            .partition(given_up);
+        self.calls = rest;
+        let gone: Vec<Call> = gone;
+        for call in gone {
+            if choices.chance(30)
+                && let Ok(Some(answer)) = self.effect(&call.action, true, choices, weather)
+            {
+                self.tell(answer, choices, weather);
+            }
+        }
     }
 
     /// A call ends.
@@ -221,6 +298,7 @@ impl World {
             return;
         }
         instance.stage = Stage::Exited(code);
+        self.give_up(name, attempt, true, choices, weather);
         let name = name.to_owned();
         if code == 137 && choices.chance(50) {
             let container = name.clone();
@@ -255,8 +333,9 @@ impl World {
             .filter(|i| i.stage == Stage::Running);
         if let Some(instance) = running.nth(which) {
             instance.stage = Stage::Lost;
-            let event = lost(instance.name.clone(), instance.attempt, weather);
-            self.tell(event, choices, weather);
+            let (name, attempt) = (instance.name.clone(), instance.attempt);
+            self.give_up(&name, attempt, true, choices, weather);
+            self.tell(lost(name, attempt, weather), choices, weather);
         }
     }
 }

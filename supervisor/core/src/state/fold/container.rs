@@ -243,7 +243,9 @@ impl Fold<'_> {
         let by_probe = ended.cause == EndCause::Probe;
         record.ended_before = record.ended.replace(ended);
         memory.at_once = by_probe && {
-            let before = record.ended_before.as_ref().zip(memory.crash);
+            let before = record.ended_before.as_ref();
+            let before = before.filter(|e| e.cause != EndCause::RestartAll);
+            let before = before.zip(memory.crash);
             before.is_none_or(|(end, delay)| seen >= delay.until(CRASH, end.seen))
         };
         memory.starting = None;

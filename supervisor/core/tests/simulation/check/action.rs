@@ -3,10 +3,10 @@
 use carob_core::action::{Action, Signal};
 use carob_core::pod::{Container, Pod, RestartPolicy};
 use carob_core::state::Decision;
-use carob_core::status::Phase;
+use carob_core::status::{Phase, PodStatus};
 use carob_core::time::Mono;
 
-use super::{Check, Known, Verdict, ensure, restarts};
+use super::{By, Check, Verdict, ensure, restarts};
 use crate::world::World;
 
 impl Check {
@@ -19,7 +19,11 @@ impl Check {
     ) -> Verdict {
         let builds = !matches!(
             action,
-            Action::Signal { .. } | Action::RemoveContainer { .. } | Action::RemoveSandbox { .. }
+            Action::Signal { .. }
+                | Action::RemoveContainer { .. }
+                | Action::RemoveSandbox { .. }
+                | Action::Probe { .. }
+                | Action::PreStop { .. }
         );
         let terminal = self.told.phase.is_some_and(Phase::is_terminal);
         ensure(!builds || self.told.deletes.is_empty(), || {
@@ -28,9 +32,17 @@ impl Check {
         ensure(!builds || !terminal, || {
             format!("{action:?} in a terminal Pod")
         })?;
+        if let Action::Signal {
+            container, signal, ..
+        } = action
+        {
+            self.signal(pod, container, *signal, world, now)?;
+        }
+        self.asked_action(pod, action, now)?;
         match action {
             Action::CreateSandbox { attempt } => {
                 self.told.sandbox_dead = None;
+                self.told.restart_all = None;
                 let until = self.told.sandbox_over.map_or(now, |o| o.1);
                 ensure(now >= until, || {
                     format!("sandbox tried again {} ms too soon", until.since(now))
@@ -60,10 +72,8 @@ impl Check {
                 let early = is_main && before.map(|c| &c.name).any(|n| starting(n));
                 ensure(!early, || format!("{container} started before its turn"))
             }
-            Action::Signal {
-                container, signal, ..
-            } => self.signal(pod, container, *signal, world, now),
-            Action::RemoveContainer { .. }
+            Action::Signal { .. }
+            | Action::RemoveContainer { .. }
             | Action::RemoveSandbox { .. }
             | Action::Probe { .. }
             | Action::PostStart { .. }
@@ -78,19 +88,53 @@ impl Check {
         ensure(now >= until, || {
             format!("{name} tried again {} ms too soon", until.since(now))
         })?;
-        let Some((_, _, _, seen)) = this.ended.filter(|_| !this.begun) else {
+        let Some(ended) = this.ended.filter(|_| !this.begun) else {
             return Ok(());
         };
         this.begun = true;
+        if ended.by == By::RestartAll {
+            return Ok(());
+        }
+        let counted = if this.at_once {
+            this.before
+        } else {
+            Some(ended.at)
+        };
+        let Some(seen) = counted else {
+            return Ok(());
+        };
         let delay = this.delay.filter(|d| seen.since(d.1) <= 600_000);
         this.delay = Some((delay.map_or(10_000, |d| (d.0 * 2).min(300_000)), now));
         let until = seen.plus_ms(delay.map_or(0, |d| d.0));
-        ensure(now >= until, || {
+        ensure(now >= until || this.at_once, || {
             format!(
                 "{name} restarted {} ms before its back-off ends",
                 until.since(now)
             )
         })
+    }
+
+    /// After all containers were ended for it, they begin again: how they ended is forgotten.
+    pub(super) fn restarted(&mut self, pod: &Pod, shown: &PodStatus, world: &World, now: Mono) {
+        let init = shown.init_container_statuses.iter();
+        let mut waiting = init
+            .chain(&shown.container_statuses)
+            .filter_map(|c| c.state.waiting.as_ref());
+        let says = waiting.any(|w| w.reason == "RestartingAllContainers");
+        if self.told.restart_all.is_none() || !world.containers.is_empty() || !says {
+            return;
+        }
+        self.told.restart_all = None;
+        for container in pod.spec.all_containers() {
+            let this = self.of(&container.name);
+            this.begun = false;
+            if let Some(ended) = &mut this.ended {
+                ended.code = 137;
+                ended.at = now;
+                ended.by = By::RestartAll;
+            }
+        }
+        self.told.finished = None;
     }
 
     fn create(&mut self, pod: &Pod, name: &str, attempt: u32, world: &World) -> Verdict {
@@ -100,7 +144,10 @@ impl Check {
         let Some(sandbox) = world.sandboxes.first().map(|s| s.attempt) else {
             return Err(format!("{name} created without a sandbox"));
         };
-        let Known { ended, next, .. } = *self.of(name);
+        let this = self.of(name);
+        let (ended, next) = (this.ended, this.next);
+        this.asked.ended();
+        this.asked.current = Some(attempt);
         ensure(attempt == next, || {
             format!("{name} is {attempt}, should be {next}")
         })?;
@@ -108,21 +155,24 @@ impl Check {
         let place = inits.iter().position(|c| c.name == name);
         let mut all = pod.spec.all_containers();
         let spec = all.find(|c| c.name == name).expect("a container");
-        if let Some((_, code, old, _)) = ended {
-            let rerun = place.is_some() && sandbox != old;
-            let allowed = restarts(pod, spec, place.is_some(), code) || rerun;
-            let never = pod.spec.restart_policy == RestartPolicy::Never && !spec.sidecar;
-            ensure(allowed && !never, || {
-                format!("{name} restarted after {code} against its policy")
+        if let Some(ended) = ended {
+            let rerun = place.is_some() && sandbox != ended.sandbox;
+            let never = pod.spec.restart_policy == RestartPolicy::Never;
+            let allowed = restarts(pod, spec, place.is_some(), ended) || rerun && !never;
+            ensure(allowed, || {
+                format!("{name} restarted after {ended:?} against its policy")
             })?;
         }
         for init in inits.iter().take(place.unwrap_or(inits.len())) {
             let ended = self.told.containers[&init.name].ended;
             let behind = if init.sidecar {
-                let was = |e: (u32, i32, u32, Mono)| e.2 == sandbox;
-                world.find(&init.name).is_some() || ended.is_some_and(was)
+                let running = &self.told.containers[&init.name].asked;
+                let up = running.since.is_some() && running.is_started(init);
+                // One that was up may be on its way again.
+                let was = ended.is_some_and(|e| e.sandbox == sandbox && e.by != By::RestartAll);
+                was || up && world.find(&init.name).is_some()
             } else {
-                ended.is_some_and(|e| e.1 == 0 && e.2 == sandbox)
+                ended.is_some_and(|e| e.code == 0 && e.sandbox == sandbox)
             };
             ensure(behind, || {
                 format!("{name} before init container {}", init.name)
@@ -152,14 +202,27 @@ impl Check {
         {
             ends.push(at.plus_ms(self.grace));
         }
+        ends.extend(self.told.restart_all);
+        let alone = ends.is_empty();
+        let doom = self.told.containers[name].asked.doomed;
+        ends.extend(doom.map(|d| d.end));
         let Some(end) = ends.into_iter().min() else {
             return Err(format!("{name} gets {signal:?} for no reason"));
         };
+        // Whether a hook must have been done before.
+        let spec = pod.spec.all_containers().find(|c| c.name == name);
+        let hooked = spec.is_some_and(|c| c.lifecycle.pre_stop.is_some())
+            && self.told.restart_all.is_none()
+            && !(alone && doom.is_some_and(|d| !d.hook));
         let init = &pod.spec.init_containers;
         let sidecar = init.iter().position(|c| c.name == name && c.sidecar);
         match (signal, sidecar) {
             (Signal::StopSignal, place) => {
                 let this = self.of(name);
+                let hook_over = this.asked.pre || this.first_stop.is_some();
+                ensure(!hooked || hook_over || now >= end, || {
+                    format!("{name} gets its stop signal before its preStop hook is done")
+                })?;
                 this.first_stop.get_or_insert(now);
                 this.last_stop = Some(now);
                 let Some(place) = place else {
@@ -168,7 +231,7 @@ impl Check {
                 let later = init[place + 1..].iter().filter(|c| c.sidecar);
                 let waits = |c: &Container| world.is_running(&c.name);
                 let early = later.chain(&pod.spec.containers).any(waits);
-                ensure(!early || now >= end, || {
+                ensure(!early || now >= end || doom.is_some(), || {
                     format!("{name} stopped before its turn")
                 })
             }

@@ -1,13 +1,14 @@
 //! The invariants. They are found anew here from what was told and done, not taken from the engine.
 
 mod action;
+mod asked;
 mod status;
 
 use std::collections::BTreeMap;
 
 use carob_core::action::Action;
 use carob_core::event::{Event, StartFailure};
-use carob_core::pod::{Container, Pod, RestartPolicy};
+use carob_core::pod::{Container, Pod, RestartAction, RestartPolicy};
 use carob_core::state::Decision;
 use carob_core::status::Phase;
 use carob_core::time::Mono;
@@ -23,13 +24,19 @@ pub struct Told {
     /// The last sandbox that failed or ended, and before when there is to be no other.
     sandbox_over: Option<(u32, Mono)>,
     finished: Option<Mono>,
+    /// A rule asked for all containers to be restarted, and they have not begun again.
+    restart_all: Option<Mono>,
     phase: Option<Phase>,
 }
 
 #[derive(Clone, Default)]
 struct Known {
-    /// Number, exit code, sandbox and time of the last end.
-    ended: Option<(u32, i32, u32, Mono)>,
+    ended: Option<Over>,
+    /// When the instance before that ended.
+    before: Option<Mono>,
+    /// A probe brought the end about, and no back-off is due.
+    at_once: bool,
+    asked: asked::Asked,
     /// Crash delay and when it was last raised.
     delay: Option<(u64, Mono)>,
     /// A new instance was begun since the last end or failure.
@@ -43,6 +50,33 @@ struct Known {
     /// The number of the next instance.
     next: u32,
     shown: u32,
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, Copy)]
+struct Over {
+    attempt: u32,
+    code: i32,
+    sandbox: u32,
+    at: Mono,
+    by: By,
+}
+
+/// What ended an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Itself,
+    Probe,
+    RestartAll,
+}
+
+impl Told {
+    /// The supervisor was killed: what it had under way counts for nothing.
+    pub fn forget(&mut self) {
+        for known in self.containers.values_mut() {
+            known.asked.forget();
+        }
+    }
 }
 
 pub struct Check {
@@ -74,6 +108,7 @@ impl Check {
 
     /// The engine is told of `event`.
     pub fn event(&mut self, pod: &Pod, event: &Event, world: &World, now: Mono) {
+        self.asked_event(pod, event, now);
         match event {
             Event::DeleteRequested { grace_seconds } => {
                 let grace = match grace_seconds {
@@ -141,24 +176,49 @@ impl Check {
     fn ended(&mut self, pod: &Pod, name: &str, attempt: u32, code: i32, world: &World, now: Mono) {
         let sandbox = world.find(name).map(|i| i.sandbox);
         let this = self.of(name);
-        if this.ended.is_some_and(|e| e.0 >= attempt) {
+        if this.ended.is_some_and(|e| e.attempt >= attempt) {
             return;
         }
         let Some(sandbox) = sandbox else {
             return;
         };
-        this.ended = Some((attempt, code, sandbox, now));
+        let by = match this.asked.doomed {
+            Some(doom) if doom.by_probe => By::Probe,
+            _ => By::Itself,
+        };
+        let before = this.ended.filter(|e| e.by != By::RestartAll);
+        this.before = before.map(|e| e.at);
+        this.ended = Some(Over {
+            attempt,
+            code,
+            sandbox,
+            at: now,
+            by,
+        });
+        let wait = this.before.zip(this.delay).map(|(before, delay)| {
+            let expired = before.since(delay.1) > 600_000;
+            before.plus_ms(if expired { 0 } else { delay.0 })
+        });
+        this.at_once = by == By::Probe && wait.is_none_or(|until| now >= until);
         this.next = attempt + 1;
         this.begun = false;
         this.first_stop = None;
         this.last_stop = None;
         this.killed = false;
+        this.asked.ended();
+        let spec = pod.spec.all_containers().find(|c| c.name == name);
+        let rule = spec
+            .and_then(|c| rule(c, code))
+            .filter(|_| by == By::Itself);
+        if rule == Some(RestartAction::RestartAllContainers) {
+            self.told.restart_all.get_or_insert(now);
+        }
         let over = |c: &Container, init: bool| {
             let ended = self.told.containers[&c.name].ended;
             let live = world.find(&c.name).map(|i| i.attempt);
-            ended.filter(|e| live.is_none_or(|l| l == e.0) && !restarts(pod, c, init, e.1))
+            ended.filter(|e| live.is_none_or(|l| l == e.attempt) && !restarts(pod, c, init, *e))
         };
-        let failed = |c: &Container| over(c, true).is_some_and(|e| e.1 != 0);
+        let failed = |c: &Container| over(c, true).is_some_and(|e| e.code != 0);
         if pod.spec.containers.iter().all(|c| over(c, false).is_some())
             || pod.spec.init_containers.iter().any(failed)
         {
@@ -174,11 +234,12 @@ impl Check {
         world: &World,
         now: Mono,
     ) -> Verdict {
+        self.restarted(pod, &decision.status, world, now);
         for (index, action) in decision.actions.iter().enumerate() {
             if let Some(target) = action.target() {
                 let before = &decision.actions[..index];
                 let twice = before.iter().any(|a| a.target() == Some(target));
-                ensure(!twice && !world.is_busy(target), || {
+                ensure(!twice && !world.is_busy(action), || {
                     format!("two actions in flight for {target:?}")
                 })?;
             }
@@ -196,8 +257,17 @@ impl Check {
         }
         if decision.done.is_some() {
             let empty = world.sandboxes.is_empty() && world.containers.is_empty();
-            let harmless =
-                |a: &Action| matches!(a, Action::EnsureImage { .. } | Action::Signal { .. });
+            // Probes and hooks end with their instances.
+            let harmless = |a: &Action| {
+                matches!(
+                    a,
+                    Action::EnsureImage { .. }
+                        | Action::Signal { .. }
+                        | Action::Probe { .. }
+                        | Action::PostStart { .. }
+                        | Action::PreStop { .. }
+                )
+            };
             let quiet = world.calls.iter().all(|c| harmless(&c.action));
             ensure(empty && quiet && decision.actions.is_empty(), || {
                 format!("done with {:?} {:?}", world.sandboxes, world.containers)
@@ -211,11 +281,25 @@ impl Check {
 }
 
 /// The restart policy, once more.
-fn restarts(pod: &Pod, container: &Container, init: bool, code: i32) -> bool {
+fn restarts(pod: &Pod, container: &Container, init: bool, ended: Over) -> bool {
+    let policy = container.restart_policy.unwrap_or(pod.spec.restart_policy);
+    let by_code = match policy {
+        RestartPolicy::Always => ended.code != 0 || !init,
+        RestartPolicy::OnFailure => ended.code != 0,
+        RestartPolicy::Never => false,
+    };
     container.sidecar
-        || match pod.spec.restart_policy {
-            RestartPolicy::Always => code != 0 || !init,
-            RestartPolicy::OnFailure => code != 0,
-            RestartPolicy::Never => false,
+        || match ended.by {
+            By::RestartAll => true,
+            By::Probe => policy != RestartPolicy::Never,
+            By::Itself if init && ended.code == 0 => false,
+            By::Itself => by_code || rule(container, ended.code).is_some(),
         }
+}
+
+/// What the first rule about this code asks for.
+fn rule(container: &Container, code: i32) -> Option<RestartAction> {
+    let mut rules = container.restart_rules.iter();
+    let first = rules.find(|r| r.matches(code))?;
+    Some(first.action)
 }

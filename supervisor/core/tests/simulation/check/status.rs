@@ -29,6 +29,24 @@ impl Check {
                 format!("{} is in {state:?}", container.name)
             })?;
         }
+        for (spec, shown) in pod.spec.all_containers().filter_map(|spec| {
+            let mut all = status.init_container_statuses.iter().chain(main);
+            Some((spec, all.find(|c| c.name == spec.name)?))
+        }) {
+            let init = pod.spec.init_containers.iter().any(|c| c.name == spec.name);
+            if init && !spec.sidecar {
+                continue;
+            }
+            let asked = &self.told.containers[&spec.name].asked;
+            let running = shown.state.running.is_some();
+            let expected = match running {
+                true => [asked.is_started(spec), asked.is_ready(spec)],
+                false => [false, false],
+            };
+            ensure([shown.started, shown.ready] == expected, || {
+                format!("{} is shown as started and ready: {shown:?}", spec.name)
+            })?;
+        }
         let sidecar = |name: &str| {
             let mut init = pod.spec.init_containers.iter();
             init.any(|c| c.name == name && c.sidecar)
