@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::dir::{self, Dir};
 use super::{Cgroup, CgroupError};
 
-/// How long a freeze or a kill may take to show.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a freeze may take to show.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Moves a process into every hierarchy, into the unified one only when `unified`.
 pub fn join(cgroup: &Cgroup, pid: i32, unified: bool) -> Result<(), CgroupError> {

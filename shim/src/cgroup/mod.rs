@@ -252,13 +252,21 @@ impl Cgroup {
     /// left in it are thawed and killed. Empty parents below `/carob` go as well, since those are
     /// ours. What doesn't exist counts as removed.
     ///
-    /// Normally takes some microseconds; with processes left it waits for them at most two seconds,
+    /// Normally takes some microseconds; with processes left it waits for them at most ten seconds,
     /// so call it from a process that may block.
     ///
     /// # Errors
-    /// [`CgroupError::Undying`] after two seconds, or [`CgroupError::Io`].
+    /// [`CgroupError::Undying`] after ten seconds, or [`CgroupError::Io`].
     pub fn remove(&self) -> Result<(), CgroupError> {
         remove::remove(self)
+    }
+
+    /// As [`Cgroup::remove`], without killing anything or waiting. `false` when it is still in use.
+    ///
+    /// # Errors
+    /// [`CgroupError::Io`].
+    pub fn remove_unused(&self) -> Result<bool, CgroupError> {
+        Ok(remove::once(self)?.is_none())
     }
 
     /// What the container uses, as containerd's metrics message for this cgroup version.

@@ -6,9 +6,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::dir::{self, Dir};
-use super::members::{self, PATIENCE};
+use super::members;
 use super::{Cgroup, CgroupError};
 
+/// How long killed processes may take to die, on a machine that is very busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Our own top-level cgroup; tests use names that begin like it.
 const OWN_ROOT: &str = "carob";
 
@@ -17,16 +19,7 @@ pub fn remove(cgroup: &Cgroup) -> Result<(), CgroupError> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(100);
     loop {
-        let mut busy = None;
-        for dir in &cgroup.dirs {
-            match remove_tree(dir) {
-                Ok(()) => {}
-                Err(cause) if cause.raw_os_error() == Some(libc::EBUSY) => busy = Some(dir),
-                Err(cause) => return Err(CgroupError::io("remove the cgroup", &dir.path, cause)),
-            }
-        }
-        let Some(dir) = busy else {
-            remove_own_parents(cgroup);
+        let Some(dir) = once(cgroup)? else {
             return Ok(());
         };
         if Instant::now() > deadline {
@@ -45,6 +38,22 @@ pub fn remove(cgroup: &Cgroup) -> Result<(), CgroupError> {
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
+}
+
+/// Removes what can be removed now. Returns a directory that is still in use.
+pub fn once(cgroup: &Cgroup) -> Result<Option<&Dir>, CgroupError> {
+    let mut busy = None;
+    for dir in &cgroup.dirs {
+        match remove_tree(dir) {
+            Ok(()) => {}
+            Err(cause) if cause.raw_os_error() == Some(libc::EBUSY) => busy = Some(dir),
+            Err(cause) => return Err(CgroupError::io("remove the cgroup", &dir.path, cause)),
+        }
+    }
+    if busy.is_none() {
+        remove_own_parents(cgroup);
+    }
+    Ok(busy)
 }
 
 /// Kills what is in the cgroup, frozen or not.

@@ -83,8 +83,8 @@ async fn create_in_cgroup(
 /// # Errors
 /// When processes don't die, or the kernel refuses.
 pub async fn remove_cgroup(children: &Children, cgroup: &Cgroup) -> Result<(), WorkerError> {
-    if cgroup.pids()?.is_empty() {
-        return Ok(cgroup.remove()?);
+    if cgroup.pids()?.is_empty() && cgroup.remove_unused()? {
+        return Ok(());
     }
     run(children, "the cgroup", || {
         cgroup

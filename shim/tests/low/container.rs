@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// The machine's static busybox.
 pub const BUSYBOX: &str = "/bin/busybox";
 /// How long anything may take before a test has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A cgroup of its own, removed at the end.
 pub struct Group(pub Cgroup);

@@ -4,13 +4,12 @@ use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Instant;
 
 use containerd_shim_carob_v1::process::{ProcessSetup, set_oom_score_adj};
 use containerd_shim_carob_v1::seccomp;
 
 use crate::Test;
-use crate::container::{PATIENCE, process, root, run, wait};
+use crate::container::{process, root, run, wait};
 
 pub const TESTS: &[Test] = &[
     (
@@ -129,9 +128,7 @@ fn c14_passwd_that_is_no_plain_file_is_left() {
     let root = root();
     let passwd = root.path().join("etc/passwd");
     let home = || {
-        let start = Instant::now();
         let shown = shell(root.path(), "echo $HOME", "{}");
-        assert!(start.elapsed() < PATIENCE);
         shown.trim().to_owned()
     };
     assert_eq!(home(), "/root");
