@@ -13,6 +13,7 @@ mod left;
 mod manifest;
 mod pod;
 mod program;
+mod shared;
 mod witness;
 
 pub use given::{bin_dir, images, registry, shim};
@@ -21,6 +22,7 @@ pub use image::{Layer, busybox_with};
 pub use manifest::{pod, shell, with};
 pub use pod::Pod;
 pub use program::{Finished, Program};
+pub use shared::{Shared, eventually};
 
 /// What has not happened by then never will.
 pub const PATIENCE: Duration = Duration::from_secs(60);
