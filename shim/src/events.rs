@@ -30,8 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long one delivery may take.
 const DELIVERY: Duration = Duration::from_secs(5);
-/// Events kept while nobody listens. About 200 bytes each; above this, the oldest events about
-/// execs go first, which a client can still learn by State and Wait.
+/// Events kept while nobody listens, about 200 bytes each. Above this, the oldest goes that a client can
+/// learn by State; never an exit or a delete, of which there are no more than there were processes.
 const KEPT: usize = 4096;
 
 /// An event with its topic.
@@ -124,9 +124,8 @@ impl Publisher {
         };
         let mut queue = shared.queue();
         if queue.len() >= KEPT {
-            let exec = |envelope: &Envelope| envelope.topic.starts_with("/tasks/exec-");
-            let victim = queue.iter().skip(1).position(exec).map_or(1, |at| at + 1);
-            if let Some(dropped) = queue.remove(victim) {
+            let topics = queue.iter().map(|envelope| envelope.topic.as_str());
+            if let Some(dropped) = dispensable(topics).and_then(|victim| queue.remove(victim)) {
                 tracing::warn!("nobody takes events: dropped one for {}", dropped.topic);
             }
         }
@@ -155,6 +154,16 @@ impl Publisher {
             }
         }
     }
+}
+
+/// Which of the queued events to drop, if any. The first is being delivered.
+fn dispensable<'a>(topics: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
+    let oldest = |wanted: &dyn Fn(&str) -> bool| {
+        let mut rest = topics.clone().enumerate().skip(1);
+        rest.find(|(_, topic)| wanted(topic)).map(|(at, _)| at)
+    };
+    let kept = |topic: &str| matches!(topic, "/tasks/exit" | "/tasks/delete" | "/tasks/oom");
+    oldest(&|topic| topic.starts_with("/tasks/exec-")).or_else(|| oldest(&|topic| !kept(topic)))
 }
 
 /// Converts a time to containerd's message.
@@ -230,4 +239,23 @@ async fn connect(address: &str) -> Result<EventsClient, ttrpc::Error> {
         .await
         .map_err(|error| ttrpc::Error::Socket(error.to_string()))?;
     Ok(EventsClient::new(Client::new(Socket::from(stream))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f35_no_exit_is_ever_dropped() {
+        let drop = |topics: &[&str]| dispensable(topics.iter().copied());
+        let (exit, delete) = ("/tasks/exit", "/tasks/delete");
+        assert_eq!(
+            drop(&[exit, "/tasks/start", exit, "/tasks/exec-added"]),
+            Some(3)
+        );
+        assert_eq!(drop(&[exit, delete, "/tasks/start", exit]), Some(2));
+        // The first is on its way.
+        assert_eq!(drop(&["/tasks/start", exit, delete, "/tasks/oom"]), None);
+        assert_eq!(drop(&[]), None);
+    }
 }

@@ -116,6 +116,40 @@ fn b49_garbage_on_the_socket_is_survived() {
 }
 
 #[test]
+fn b49_ten_thousand_requests_at_once() {
+    const REQUESTS: u32 = 10_000;
+    let mut shim = Shim::start();
+    shim.create("c1", config(&["sleep", "1000"]))
+        .expect("created");
+    shim.start_container("c1").expect("started");
+    let before = memory_of(shim.pid);
+    let request = WaitRequest {
+        id: "c1".into(),
+        ..WaitRequest::default()
+    };
+    let path = shim.address.trim_start_matches("unix://");
+    let mut stream = UnixStream::connect(path).expect("it listens");
+    // Streams that clients open have odd numbers.
+    for number in 0..REQUESTS {
+        let frame = frame(2 * number + 1, "Wait", &request);
+        stream.write_all(&frame).expect("sent");
+    }
+    shim.state("c1", "").expect("others are answered");
+    shim.kill("c1", "", 9, false).expect("killed");
+    for _ in 0..REQUESTS {
+        let mut header = [0; 10];
+        stream.read_exact(&mut header).expect("answered");
+        let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+        let mut body = vec![0; length as usize];
+        stream.read_exact(&mut body).expect("answered");
+    }
+    let after = memory_of(shim.pid);
+    assert!(after < before + (128 << 10), "{before} KiB, then {after}");
+    drop(stream);
+    shim.delete("c1", "").expect("deleted");
+}
+
+#[test]
 fn f33_many_lives_leave_nothing() {
     let mut shim = Shim::start();
     let output = shim.run_container("warm", config(&["true"]));

@@ -352,7 +352,7 @@ fn a_user_that_is_not_root_may_open_its_streams_again() {
 }
 
 #[test]
-fn c18_an_endless_writer_costs_no_memory_and_holds_up_nobody() {
+fn c18_b50_endless_writers_cost_no_memory_and_hold_up_nobody() {
     let mut shim = Shim::start();
     let bundle = shim.bundle("c1", config(&["yes"]));
     let mut request = shim.request("c1", &bundle);
@@ -382,6 +382,9 @@ fn c18_an_endless_writer_costs_no_memory_and_holds_up_nobody() {
     }
     let after = memory_of(shim.pid);
     assert!(after < before + 4096, "{before} KiB, then {after}");
+    shim.kill("c1", "e1", 9, false).expect("killed");
+    assert_eq!(shim.wait("c1", "e1").expect("ended").exit_status, 137);
+    shim.delete("c1", "e1").expect("deleted");
     shim.kill("c1", "", 9, false).expect("killed");
     shim.wait("c1", "").expect("ended");
     shim.delete("c1", "").expect("deleted");

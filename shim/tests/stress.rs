@@ -7,7 +7,6 @@ use std::sync::Mutex;
 
 use containerd_shim_protos::api::*;
 use containerd_shim_protos::events::task::{TaskDelete, TaskExit};
-use containerd_shim_protos::protobuf::Message;
 use harness::*;
 use serde_json::{Value, json};
 use ttrpc::Code;
@@ -184,7 +183,7 @@ fn c19_a_thousand_sessions_whose_clients_go_away() {
         // Asks, and leaves without hearing the answer.
         let path = shim.address.trim_start_matches("unix://");
         let mut stream = std::os::unix::net::UnixStream::connect(path).expect("it listens");
-        stream.write_all(&frame("Wait", &request)).expect("sent");
+        stream.write_all(&frame(1, "Wait", &request)).expect("sent");
         drop(stream);
         shim.kill("c1", &exec, 9, false).expect("killed");
         assert_eq!(shim.wait("c1", &exec).expect("ended").exit_status, 137);
@@ -209,17 +208,4 @@ fn c19_a_thousand_sessions_whose_clients_go_away() {
     shim.events.wait_for::<TaskExit>("/tasks/exit", ROUNDS + 1);
     wait_until("all is closed", || shim.descriptors() == before);
     wait_until("all is reaped", || shim.children().len() == 1);
-}
-
-/// A request as it is on the wire (containerd/ttrpc: PROTOCOL.md).
-fn frame(method: &str, request: &impl Message) -> Vec<u8> {
-    let request = ttrpc::Request {
-        service: "containerd.task.v2.Task".into(),
-        method: method.into(),
-        payload: request.write_to_bytes().expect("encoded"),
-        ..ttrpc::Request::default()
-    };
-    let payload = request.write_to_bytes().expect("encoded");
-    let length = u32::try_from(payload.len()).expect("short");
-    [&length.to_be_bytes()[..], &[0, 0, 0, 1, 1, 0], &payload].concat()
 }

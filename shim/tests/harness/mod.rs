@@ -25,6 +25,7 @@ use ttrpc::{Code, Server};
 pub use config::{base_rootfs, config, held_up, push};
 pub use events::EventLog;
 pub use machine::{host_mounts, memory_of, process_state, wait_until};
+pub use requests::frame;
 
 use events::{events_address, serve_events};
 use machine::slow;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use containerd_shim_protos::api::*;
-use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::{Message, MessageField};
 use serde_json::Value;
 
 use super::{Shim, context};
@@ -104,4 +104,18 @@ impl Shim {
         self.delete(id, exec_id).expect("deleted");
         (status, std::fs::read_to_string(output).unwrap_or_default())
     }
+}
+
+/// A request as it is on the wire (containerd/ttrpc: PROTOCOL.md).
+pub fn frame(stream: u32, method: &str, request: &impl Message) -> Vec<u8> {
+    let request = ttrpc::Request {
+        service: "containerd.task.v2.Task".into(),
+        method: method.into(),
+        payload: request.write_to_bytes().expect("encoded"),
+        ..ttrpc::Request::default()
+    };
+    let payload = request.write_to_bytes().expect("encoded");
+    let length = u32::try_from(payload.len()).expect("short");
+    let (length, stream) = (length.to_be_bytes(), stream.to_be_bytes());
+    [&length[..], &stream, &[1, 0], &payload].concat()
 }
