@@ -42,6 +42,14 @@ pub enum BundleError {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// A note can't be left in the bundle.
+    #[error("{} can't be written: {cause}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
     /// The file is absurdly large.
     #[error("bundle {}: config.json is larger than {MAX_CONFIG} bytes", bundle.display())]
     TooLarge {
@@ -93,6 +101,31 @@ pub fn check_id(what: &'static str, id: &str) -> Result<(), BundleError> {
             id: id.chars().take(MAX_ID + 1).collect(),
         })
     }
+}
+
+/// The file in a bundle that names the container's init, for whoever cleans up after a killed shim. It
+/// is there from when the container's cgroup is ours.
+const INIT_PID: &str = "init.pid";
+
+/// Notes the container's init in its bundle: 0 as long as there is none.
+///
+/// # Errors
+/// [`BundleError::Unwritable`].
+pub fn note_init(bundle: &Path, pid: i32) -> Result<(), BundleError> {
+    let path = bundle.join(INIT_PID);
+    std::fs::write(&path, pid.to_string()).map_err(|cause| BundleError::Unwritable { path, cause })
+}
+
+/// Takes the note back: nothing of the container is left.
+pub fn forget_init(bundle: &Path) {
+    // That it isn't there is no matter.
+    let _ = std::fs::remove_file(bundle.join(INIT_PID));
+}
+
+/// The init that was noted, if any.
+pub fn noted_init(bundle: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(bundle.join(INIT_PID)).ok()?;
+    Some(text.trim().parse().unwrap_or(0))
 }
 
 /// The fields of `config.json` that the shim needs.

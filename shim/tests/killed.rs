@@ -147,6 +147,28 @@ fn f3_f4_with_the_worker_that_makes_a_container() {
 }
 
 #[test]
+fn delete_of_a_container_that_could_not_be_made_harms_nobody() {
+    let mut shim = Shim::start();
+    let spec = || {
+        let mut spec = config(&["sleep", "1000"]);
+        spec["linux"]["cgroupsPath"] = json!(format!("/carob/{}/same", shim.namespace));
+        spec
+    };
+    let (first, second) = (spec(), spec());
+    shim.create("c1", first).expect("created");
+    let pid = shim.start_container("c1").expect("started").pid as i32;
+    let (_, why) = refused(shim.create("c2", second));
+    assert!(why.contains("already has processes"), "{why}");
+    // containerd does this after every Create that fails.
+    clean_up(&shim, &["c2"]);
+    assert!(!is_dead(pid));
+    shim.kill("c1", "", 9, false).expect("killed");
+    shim.wait("c1", "").expect("ended");
+    shim.delete("c1", "").expect("deleted");
+    assert!(shim.cgroups().is_empty());
+}
+
+#[test]
 fn sigterm_ends_the_shim_and_leaves_its_containers_to_delete() {
     let mut shim = Shim::start();
     shim.create("c1", config(&["sleep", "1000"]))

@@ -9,7 +9,7 @@ use nix::mount::{MntFlags, umount2};
 
 use super::Args;
 use super::address::{Address, AddressError, DIRECTORY};
-use crate::bundle::{Bundle, BundleError, check_id};
+use crate::bundle::{Bundle, BundleError, check_id, noted_init};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::events::timestamp;
 
@@ -49,23 +49,30 @@ pub fn delete(args: &Args) -> Result<Vec<u8>, DeleteError> {
     };
     // A bundle that is half gone still has the default cgroup and group.
     let bundle = Bundle::read(&directory).ok();
+    let default = format!("/{}/{}", args.namespace, args.id);
     let path = match &bundle {
         Some(bundle) => bundle.cgroup_path(&args.namespace, &args.id).into_owned(),
-        None => format!("/{}/{}", args.namespace, args.id),
+        None => default.clone(),
     };
+    let init = noted_init(&directory);
     let group = bundle.as_ref().and_then(Bundle::group).unwrap_or(&args.id);
     Address::of_group(Path::new(DIRECTORY), &args.namespace, &args.address, group)
         .remove_stale()?;
     let cgroup = Cgroup::at(&path)?;
-    kill_all(&cgroup)?;
-    cgroup.remove()?;
+    if init.is_some() || path == default {
+        kill_all(&cgroup)?;
+        cgroup.remove()?;
+    } else if cgroup.pids()?.is_empty() {
+        // The container was never made: a cgroup in use is another's, and was the reason why.
+        cgroup.remove_unused()?;
+    }
     // Ours are in the container's own namespace; another tool's would be here.
     let _ = umount2(
         &directory.join("rootfs"),
         MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW,
     );
     let response = DeleteResponse {
-        pid: init_pid(&directory),
+        pid: init.unwrap_or(0),
         exit_status: KILLED,
         exited_at: MessageField::some(timestamp(jiff::Timestamp::now())),
         ..DeleteResponse::default()
@@ -84,10 +91,4 @@ fn kill_all(cgroup: &Cgroup) -> Result<(), CgroupError> {
         pause = (pause * 2).min(Duration::from_millis(100));
     }
     Ok(())
-}
-
-/// The init's process id, as the shim noted it; 0 when it didn't.
-fn init_pid(bundle: &Path) -> u32 {
-    let text = std::fs::read_to_string(bundle.join(crate::task::INIT_PID)).unwrap_or_default();
-    text.trim().parse().unwrap_or(0)
 }

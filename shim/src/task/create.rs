@@ -1,7 +1,7 @@
 //! Create: a worker makes the container, and its init waits.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use containerd_shim_protos::api::Mount;
@@ -11,8 +11,8 @@ use containerd_shim_protos::protobuf::MessageField;
 use rustix::process::PidfdFlags;
 
 use super::process::Process;
-use super::{Container, Error, Event, INIT_PID, Kind, Phase, Shim};
-use crate::bundle::{Bundle, check_id};
+use super::{Container, Error, Event, Kind, Phase, Shim};
+use crate::bundle::{Bundle, check_id, note_init};
 use crate::cgroup::Cgroup;
 use crate::options::Options;
 use crate::reap::Exited;
@@ -159,7 +159,9 @@ impl Shim {
                 .map_err(Error::internal)?;
             return Err(Error::internal(cause));
         }
-        note_pid(&request.bundle, pid);
+        if let Err(error) = note_init(&request.bundle, pid) {
+            tracing::warn!("{error}");
+        }
         Ok(Made {
             cgroup,
             owns_pid_namespace: bundle.owns_pid_namespace(),
@@ -218,15 +220,5 @@ fn root_mount(mount: &Mount) -> RootMount {
         source: mount.source.clone(),
         target: mount.target.clone(),
         options: mount.options.clone(),
-    }
-}
-
-/// Leaves the init's process id in the bundle.
-fn note_pid(bundle: &Path, pid: i32) {
-    if let Err(error) = std::fs::write(bundle.join(INIT_PID), pid.to_string()) {
-        tracing::warn!(
-            "{} can't be written: {error}",
-            bundle.join(INIT_PID).display()
-        );
     }
 }

@@ -8,7 +8,8 @@ use containerd_shim_protos::protobuf::MessageField;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Container, Error, INIT_PID, Kind, Phase, Shim, find};
+use super::{Container, Error, Kind, Phase, Shim, find};
+use crate::bundle;
 use crate::events::timestamp;
 use crate::reap::Exit;
 use crate::worker::hooks::Moment;
@@ -133,8 +134,7 @@ impl Shim {
 }
 
 fn close(container: Container) {
-    // Without it the bundle names a process that is gone; that it isn't there is no matter.
-    let _ = std::fs::remove_file(container.bundle.join(INIT_PID));
+    bundle::forget_init(&container.bundle);
     container.init.streams.close();
     for process in container.execs.into_values() {
         process.streams.close();

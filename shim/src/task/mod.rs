@@ -38,9 +38,6 @@ use create::StartHandles;
 use oom::Oom;
 use process::Process;
 
-/// The file in a bundle that names the container's init, for whoever cleans up after this shim.
-pub const INIT_PID: &str = "init.pid";
-
 /// All that the shim knows.
 pub struct Shim {
     namespace: String,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::container::{self, CreateJob, Created, Streams};
 use super::failure::explain;
 use super::{Packet, Start, TIMEOUT, Worker, WorkerError};
+use crate::bundle::{forget_init, note_init};
 use crate::cgroup::Cgroup;
 use crate::reap::{Children, Exited};
 
@@ -30,15 +31,17 @@ pub async fn create(
     given: Given,
 ) -> Result<Created, WorkerError> {
     job.cgroup.create(job.resources.as_ref())?;
-    match create_in_cgroup(children, &job, given).await {
-        Ok(created) => Ok(created),
-        Err(error) => {
-            if let Err(left) = remove_cgroup(children, &job.cgroup).await {
-                tracing::error!("after a failed create: {left}");
-            }
-            Err(error)
+    let created = match note_init(&job.bundle, 0) {
+        Ok(()) => create_in_cgroup(children, &job, given).await,
+        Err(error) => Err(error.into()),
+    };
+    if created.is_err() {
+        match remove_cgroup(children, &job.cgroup).await {
+            Ok(()) => forget_init(&job.bundle),
+            Err(left) => tracing::error!("after a failed create: {left}"),
         }
     }
+    created
 }
 
 async fn create_in_cgroup(
