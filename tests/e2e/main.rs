@@ -11,6 +11,7 @@ mod bundles;
 mod ends;
 mod env;
 mod examples;
+mod explain;
 mod hooks;
 mod hostile;
 mod images;

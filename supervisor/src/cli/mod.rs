@@ -1,6 +1,7 @@
 //! The command line: what can be said to `carob`, and what answers.
 
 mod check;
+mod explain;
 mod image;
 mod manifest;
 mod prune;
@@ -55,6 +56,8 @@ enum Command {
     Run(run::RunArgs),
     /// Check a manifest: which fields are honoured, ignored or rejected
     Check(check::CheckArgs),
+    /// Tell what would become of a manifest's Pods, when, without running anything
+    Explain(explain::ExplainArgs),
     /// Pull, import, list, inspect and remove images
     Image(image::ImageArgs),
     /// Clean up what killed supervisors left behind
@@ -71,8 +74,10 @@ impl Cli {
         if !matches!(self.command, Command::Run(_)) {
             end_with_its_reader();
         }
-        if let Command::Check(args) = self.command {
-            return check::check(&args);
+        match self.command {
+            Command::Check(args) => return check::check(&args),
+            Command::Explain(args) => return explain::explain(&args),
+            _ => {}
         }
         let dirs = Dirs::prepare(&self.root, &self.state)?;
         let cares = match &self.command {
@@ -91,7 +96,7 @@ impl Cli {
                 Command::Run(args) => run::run(args, dirs).await,
                 Command::Image(args) => image::image(args, &dirs).await,
                 Command::Prune => prune::prune(&dirs).await,
-                Command::Check(_) => unreachable!("checked above"),
+                Command::Check(_) | Command::Explain(_) => unreachable!("answered above"),
             }
         })
     }
