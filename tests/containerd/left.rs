@@ -58,6 +58,9 @@ fn now(daemon: &Containerd, mounts_before: &[String]) -> Vec<String> {
         let bundles = entries(&tasks)
             .into_iter()
             .flat_map(|namespace| entries(&namespace));
+        // containerd hides one before it removes it, and forgets it when it is killed meanwhile.
+        let hidden = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes()[0] == b'.';
+        let bundles = bundles.filter(|path| !hidden(path));
         add("bundle", paths(bundles.collect()));
     }
     left

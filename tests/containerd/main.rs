@@ -13,4 +13,5 @@ mod events;
 mod faults;
 mod left;
 mod pods;
+mod stress;
 mod tasks;
