@@ -148,6 +148,11 @@ state = "@/state"
         name.into_owned()
     }
 
+    /// A cgroup of the test's own with a name as systemd has it, where `-` divides.
+    pub fn slice(&self) -> String {
+        self.namespace().replace('-', "_") + ".slice"
+    }
+
     /// The process that holds the namespace of mounts.
     pub fn holder(&self) -> i32 {
         self.holder.pid()

@@ -106,7 +106,7 @@ fn clear_cgroup(cgroup: &Path) {
     }
 }
 
-/// The cgroups named like the test's namespace, in each hierarchy.
+/// The cgroups that all of the test's are in, in each hierarchy.
 pub fn cgroups(daemon: &Containerd) -> Vec<PathBuf> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let points = mountinfo.lines().filter_map(|line| {
@@ -114,8 +114,9 @@ pub fn cgroups(daemon: &Containerd) -> Vec<PathBuf> {
         back.starts_with("cgroup")
             .then(|| front.split(' ').nth(4))?
     });
+    let names = [daemon.namespace(), daemon.slice()];
     points
-        .map(|point| Path::new(point).join(daemon.namespace()))
+        .flat_map(|point| names.iter().map(move |name| Path::new(point).join(name)))
         .filter(|path| path.exists())
         .collect()
 }

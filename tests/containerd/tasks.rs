@@ -7,6 +7,7 @@ use containerd_client::tonic::Code;
 use containerd_client::types::v1::Status;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use prost_types::Any;
 use serde_json::json;
 
 use crate::client::{Answer, Client, Streams, code};
@@ -239,6 +240,71 @@ async fn terminals_are_resized_and_inputs_closed() {
     assert_eq!(client.wait("c1", "e2").await.unwrap(), 0);
     client.delete_exec("c1", "e2").await.unwrap();
     client.end("c1").await;
+}
+
+#[tokio::test]
+async fn f14_an_oom_is_told_before_the_exit_that_it_explains() {
+    let containerd = Containerd::start();
+    let client = Client::new(&containerd).await;
+    let mut events = Events::of(&client).await;
+    let mut spec = client.spec("c1", &["tail", "/dev/zero"]);
+    spec["linux"]["resources"]["memory"] = json!({"limit": 16 << 20, "swap": 16 << 20});
+    let rootfs = client.add("c1", &spec, None).await;
+    client
+        .create("c1", &rootfs, Streams::default())
+        .await
+        .unwrap();
+    client.start("c1", "").await.unwrap();
+    assert_eq!(client.wait("c1", "").await.unwrap(), 137);
+    client.delete("c1").await.unwrap();
+    client.remove("c1").await;
+    let seen = events.until(|event| event.kind == "delete").await;
+    let mut kinds = kinds(&seen, "c1", "");
+    // The kernel may tell of several.
+    kinds.dedup();
+    assert_eq!(
+        kinds,
+        ["create", "start", "oom", "exit", "delete"],
+        "{seen:?}"
+    );
+}
+
+/// containerd's options for runc with one field set: its number and wire type, and its value.
+fn runc_options(tag: u8, value: &[u8]) -> Option<Any> {
+    Some(Any {
+        type_url: "containerd.runc.v1.Options".to_owned(),
+        value: [&[tag], value].concat(),
+    })
+}
+
+#[tokio::test]
+async fn runcs_options_are_honoured_or_refused_by_name() {
+    let containerd = Containerd::start();
+    let client = Client::new(&containerd).await;
+    let create = async |id: &str, spec: &serde_json::Value, options| {
+        let rootfs = client.add(id, spec, options).await;
+        client.create(id, &rootfs, Streams::default()).await
+    };
+    // `BinaryName`, the sixth, as a string.
+    let binary = runc_options(6 << 3 | 2, b"\x04runc");
+    let refused = create("c1", &client.spec("c1", &SLEEP), binary)
+        .await
+        .unwrap_err();
+    assert!(refused.message().contains("BinaryName"), "{refused}");
+    client.remove("c1").await;
+    // `SystemdCgroup`, the ninth, with a name in systemd's form.
+    let mut spec = client.spec("c2", &SLEEP);
+    let slice = containerd.slice();
+    spec["linux"]["cgroupsPath"] = json!(format!("{slice}:test:c2"));
+    let systemd = runc_options(9 << 3, &[1]);
+    let pid = create("c2", &spec, systemd).await.unwrap();
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let wanted = format!("/{slice}/test-c2.scope\n");
+    assert!(cgroup.ends_with(&wanted), "{cgroup}");
+    client.kill("c2", "", 9, false).await.unwrap();
+    client.wait("c2", "").await.unwrap();
+    client.delete("c2").await.unwrap();
+    client.remove("c2").await;
 }
 
 /// Reads a FIFO while a test goes on.
