@@ -2,10 +2,11 @@
 //!
 //! They come as containerd's `runc.v1.Options` (for a shim that is named in place of runc's), or as
 //! `runtimeoptions.v1.Options`, in which containerd's CRI plugin sends the TOML of any other runtime's
-//! section `options`, with the same names.
+//! section `options`, with the same names; `ctr` has a third form.
 
+use containerd_shim_protos::protobuf::rt::skip_field_for_tag;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
-use containerd_shim_protos::protobuf::{CodedInputStream, Message};
+use containerd_shim_protos::protobuf::{CodedInputStream, Error, Message};
 use containerd_shim_protos::shim::oci;
 
 /// What the options change.
@@ -60,6 +61,8 @@ impl Options {
             "" => oci::Options::new(),
             "containerd.runc.v1.Options" => oci::Options::parse_from_bytes(&any.value)
                 .map_err(|error| OptionsError::Malformed(error.to_string()))?,
+            "containerd.linux.runc.CreateOptions" => create_options(&any.value)
+                .map_err(|error| OptionsError::Malformed(error.to_string()))?,
             "runtimeoptions.v1.Options" | "cri.runtimeoptions.v1.Options" => section(&any.value)?,
             other => return Err(OptionsError::UnknownType(other.to_owned())),
         };
@@ -105,6 +108,26 @@ fn unsupported(name: &str, value: &str, way_out: &'static str) -> OptionsError {
     }
 }
 
+/// `containerd.linux.runc.CreateOptions`, the options of containerd's first runtime: until 1.7, `ctr` and other
+/// clients in Go set those of any runtime but runc's in them. The others of its fields are about checkpoints.
+fn create_options(message: &[u8]) -> Result<oci::Options, Error> {
+    const NUMBER: u32 = 0;
+    const TEXT: u32 = 2;
+    let mut stream = CodedInputStream::from_bytes(message);
+    let mut options = oci::Options::new();
+    while let Some(tag) = stream.read_raw_tag_or_eof()? {
+        match (tag >> 3, tag & 7) {
+            (1, NUMBER) => options.no_pivot_root = stream.read_bool()?,
+            (8, NUMBER) => options.no_new_keyring = stream.read_bool()?,
+            (9, TEXT) => options.shim_cgroup = stream.read_string()?,
+            (10, NUMBER) => options.io_uid = stream.read_uint32()?,
+            (11, NUMBER) => options.io_gid = stream.read_uint32()?,
+            _ => skip_field_for_tag(tag, &mut stream)?,
+        }
+    }
+    Ok(options)
+}
+
 /// `runtimeoptions.v1.Options`: `type_url` is 1, `config_path` 2, `config_body` 3.
 fn section(message: &[u8]) -> Result<oci::Options, OptionsError> {
     let mut stream = CodedInputStream::from_bytes(message);
@@ -121,9 +144,7 @@ fn section(message: &[u8]) -> Result<oci::Options, OptionsError> {
         }
         Ok(())
     };
-    read().map_err(|error: containerd_shim_protos::protobuf::Error| {
-        OptionsError::Malformed(error.to_string())
-    })?;
+    read().map_err(|error: Error| OptionsError::Malformed(error.to_string()))?;
     let [_, path, body] = fields;
     if !path.is_empty() {
         let way_out = "this shim has no configuration file, so leave it out";
@@ -222,6 +243,29 @@ mod tests {
         let odd = any("runtimeoptions.v1.Options", vec![2, 1, b'x']);
         assert_eq!(Options::read(Some(&odd)), Ok(Options::default()));
         assert_eq!(Options::read(Some(&Any::new())), Ok(Options::default()));
+    }
+
+    #[test]
+    fn what_ctr_sends_is_honoured() {
+        let mut value = Vec::new();
+        let mut out = CodedOutputStream::vec(&mut value);
+        out.write_bool(1, true).expect("written");
+        out.write_string(7, "soft").expect("written");
+        out.write_bool(8, true).expect("written");
+        out.write_string(9, "/shims").expect("written");
+        out.write_uint32(10, 1000).expect("written");
+        out.write_uint32(11, 2000).expect("written");
+        out.flush().expect("written");
+        drop(out);
+        let read = |value| Options::read(Some(&any("containerd.linux.runc.CreateOptions", value)));
+        let all = Options {
+            no_pivot_root: true,
+            no_new_keyring: true,
+            shim_cgroup: Some("/shims".into()),
+            io_owner: Some((1000, 2000)),
+        };
+        assert_eq!(read(value), Ok(all));
+        assert!(matches!(read(vec![74, 9]), Err(OptionsError::Malformed(_))));
     }
 
     #[test]

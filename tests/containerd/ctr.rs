@@ -102,3 +102,29 @@ fn what_cannot_be_started_is_named_and_leaves_nothing() {
     assert!(missing.err().contains("/nowhere"), "{missing:?}");
     containerd.run(&["--rm"], "c1", &["true"]).expect(0);
 }
+
+#[test]
+fn a_user_namespace_has_its_own_root() {
+    let containerd = Containerd::start();
+    let mapped = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536"];
+    let options = [&["--rm"], &mapped[..]].concat();
+    let look = [
+        "sh",
+        "-c",
+        "id -u; cat /proc/self/[ug]id_map; stat -c %u:%g /bin/sh",
+    ];
+    let ran = containerd.run(&options, "c1", &look).expect(0);
+    let words: Vec<_> = ran.out().split_whitespace().map(str::to_owned).collect();
+    let wanted = ["0", "0", "200000", "65536", "0", "100000", "65536", "0:0"];
+    assert_eq!(words, wanted);
+}
+
+#[test]
+fn a_root_is_moved_where_it_cannot_be_pivoted() {
+    let containerd = Containerd::start();
+    let look = ["sh", "-c", "ls -d /* | tr '\\n' ' '; touch /here"];
+    let ran = containerd
+        .run(&["--rm", "--no-pivot"], "c1", &look)
+        .expect(0);
+    assert!(ran.out().starts_with("/bin /dev /etc"), "{ran:?}");
+}
