@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::events::Journal;
 use crate::executor::Executor;
 use crate::failpoint::boundary;
 use crate::life::Past;
@@ -33,6 +34,8 @@ pub struct Own {
     pub state: PodState,
     /// Whether it has begun before.
     pub past: Past,
+    /// What happened to it.
+    pub journal: Journal,
 }
 
 /// Runs one Pod from its first sandbox, or from where another supervisor was killed, to its last trace.
@@ -43,6 +46,7 @@ pub struct Actor {
     clock: Clock,
     claim: Claim,
     mirror: Mirror,
+    journal: Journal,
     executor: Rc<Executor>,
     inbox: mpsc::UnboundedReceiver<Event>,
     /// Actions under way.
@@ -64,6 +68,7 @@ impl Actor {
             past: own.past,
             clock: own.clock,
             mirror: own.claim.mirror(),
+            journal: own.journal,
             claim: own.claim,
             executor,
             inbox,
@@ -83,6 +88,9 @@ impl Actor {
             let decision = self.state.step(&self.pod, self.clock.now());
             if decision.save {
                 self.save().await;
+            }
+            if !decision.events.is_empty() {
+                self.journal.add(decision.events.iter().cloned());
             }
             for event in decision.events {
                 self.watch.tell(Update::Event(event));

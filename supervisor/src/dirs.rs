@@ -84,9 +84,19 @@ impl Dirs {
         self.state.join("pods")
     }
 
+    /// How far a Pod's logs were shown; beside its record, and gone with it.
+    pub fn shown(&self, uid: &str) -> PathBuf {
+        self.records().join(format!("{uid}.shown"))
+    }
+
     /// Copies of the records that survive the machine, of the Pods of this state directory.
     pub fn durable_records(&self) -> PathBuf {
         durable_records(&self.root, &self.state)
+    }
+
+    /// The event logs of the Pods of this state directory.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events").join(self.tag())
     }
 
     /// Volumes, generated files and writable layers by Pod UID.

@@ -6,6 +6,7 @@ pub mod cli;
 mod clock;
 pub mod dirs;
 mod engine;
+mod events;
 mod executor;
 mod failpoint;
 mod images;

@@ -29,13 +29,14 @@ fn inits(home: &Home) -> BTreeSet<(String, String)> {
     .collect()
 }
 
-fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
+/// What is in a directory.
+pub fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// Waits for something that nobody tells of.
-fn until(what: &str, mut is: impl FnMut() -> bool) {
+pub fn until(what: &str, mut is: impl FnMut() -> bool) {
     for _ in 0..6000 {
         if is() {
             return;
@@ -215,4 +216,63 @@ fn f03_a_shim_that_was_killed_meanwhile_costs_one_restart() {
     let last = &pod.container("main")["lastState"]["terminated"];
     assert_eq!(last["reason"], "ContainerStatusUnknown", "{last}");
     adopted.stop(Signal::SIGTERM).expect(143);
+}
+
+#[test]
+fn each_line_of_a_log_is_shown_once() {
+    let home = Home::new();
+    let counts = "trap 'exit 0' TERM; i=0; \
+                  while true; do i=$((i+1)); echo $i; sleep 0.01 & wait $!; done";
+    let run = home.start_pods(
+        &[pod(
+            "counting",
+            json!({"containers": [shell("main", counts)]}),
+        )],
+        &[],
+    );
+    run.wait_for("main | 50");
+    let first = home.kill(run).lines_of("main");
+    let adopted = home.start(&["run", "--adopt"]);
+    let last: u32 = first.last().unwrap().parse().unwrap();
+    adopted.wait_for(&format!("main | {}", last + 50));
+    let second = adopted.stop(Signal::SIGTERM).expect(143).lines_of("main");
+    let shown: Vec<u32> = second.iter().map(|line| line.parse().unwrap()).collect();
+    // It may be killed between showing a line and noting that.
+    let again = last + 1 - shown[0];
+    assert!(again <= 1, "{last} and then {}", shown[0]);
+    assert!(
+        shown.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn events_are_counted_over_supervisors_and_outlive_the_pod() {
+    let home = Home::new();
+    let run = home.start_pods(&[up("eventful")], &[]);
+    run.wait_for("main | up");
+    home.kill(run);
+    let adopted = home.start(&["run", "--adopt"]);
+    adopted.wait_for("Running");
+    adopted.stop(Signal::SIGTERM).expect(143);
+    let of_pod = home.carob(&["events", "eventful", "-o", "json"]).expect(0);
+    let list: Value = serde_json::from_slice(&of_pod.stdout).unwrap();
+    assert_eq!(list["kind"], "List");
+    let reasons: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| {
+            assert_eq!(event["involvedObject"]["name"], "eventful");
+            assert_eq!(event["count"], 1, "{event}");
+            event["reason"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(reasons, ["Pulled", "Created", "Started", "Killing"]);
+    let table = home.carob(&["events"]).expect(0).out();
+    for part in ["LAST SEEN", "default/eventful", "Container started"] {
+        assert!(table.contains(part), "{table}");
+    }
+    let nobody = home.carob(&["events", "nobody"]).expect(0);
+    assert_eq!(nobody.out(), "");
 }

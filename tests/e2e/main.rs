@@ -22,6 +22,7 @@ mod manifests;
 mod privileges;
 mod probes;
 mod pulls;
+mod reboot;
 mod recordings;
 mod resources;
 mod restart;

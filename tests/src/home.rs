@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::program::{Finished, Program};
 use crate::witness::{Witness, entries};
-use crate::{given, left};
+use crate::{given, left, reboot};
 
 /// Directories of a supervisor's own. When it goes, nothing that was run in it may have left anything.
 pub struct Home {
@@ -139,6 +139,11 @@ impl Home {
             // One that is ending may be faster.
             let _ = kill(shim, Signal::SIGKILL);
         }
+    }
+
+    /// Takes away what a restart of the machine would, but the state directory's files.
+    pub fn lose_all_but_files(&self) {
+        reboot::lose(self.path(), &self.witness);
     }
 
     /// Imports an image under a name.

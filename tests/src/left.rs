@@ -1,5 +1,6 @@
 //! What supervisors have left on the machine: processes, cgroups, mounts, network, files.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -79,14 +80,27 @@ fn processes(dir: &Path, seen: &Seen) -> Vec<String> {
 
 /// Mounts in the machine's own mount namespace.
 fn mounts(dir: &Path) -> Vec<String> {
+    let points = mount_points(dir).into_iter();
+    points.map(|point| format!("mount {point}")).collect()
+}
+
+/// Where something is mounted in the machine's own mount namespace, in the order in which it was.
+pub(crate) fn mount_points(dir: &Path) -> Vec<String> {
     mountinfo()
         .lines()
         .filter(|line| line.contains(&*dir.to_string_lossy()))
-        .map(|line| format!("mount {line}"))
+        .filter_map(|line| Some(line.split(' ').nth(4)?.to_owned()))
         .collect()
 }
 
 fn cgroups(seen: &Seen) -> Vec<String> {
+    let left = cgroup_dirs(seen).into_iter();
+    left.map(|dir| format!("cgroup {}", dir.display()))
+        .collect()
+}
+
+/// The cgroups of the state directories, one above the Pods', in each hierarchy.
+pub(crate) fn cgroup_dirs(seen: &Seen) -> BTreeSet<PathBuf> {
     let mountinfo = mountinfo();
     let points = mountinfo.lines().filter_map(|line| {
         let (front, back) = line.split_once(" - ")?;
@@ -96,14 +110,10 @@ fn cgroups(seen: &Seen) -> Vec<String> {
     let dirs = points.flat_map(|point| {
         seen.cgroups.iter().map(move |pod| {
             let pod = Path::new(point).join(pod.trim_start_matches('/'));
-            // That of the state directory, one above the Pod's.
             pod.parent().map_or_else(|| pod.clone(), Path::to_owned)
         })
     });
-    let left: std::collections::BTreeSet<PathBuf> = dirs.filter(|dir| dir.exists()).collect();
-    left.iter()
-        .map(|dir| format!("cgroup {}", dir.display()))
-        .collect()
+    dirs.filter(|dir| dir.exists()).collect()
 }
 
 fn network(seen: &Seen) -> Vec<String> {
@@ -112,21 +122,26 @@ fn network(seen: &Seen) -> Vec<String> {
         .iter()
         .filter(|name| Path::new("/sys/class/net").join(name).exists())
         .map(|name| format!("network interface {name}"));
+    let tables = tables(seen).into_iter();
+    interfaces
+        .chain(tables.map(|table| format!("nftables {table}")))
+        .collect()
+}
+
+/// Tables of nftables as `nft list tables` names them.
+pub(crate) fn tables(seen: &Seen) -> Vec<String> {
     let tables = Command::new("nft")
         .args(["list", "tables"])
         .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
         .output()
         .map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
         .expect("nft is there");
-    let tables = seen
-        .tables
-        .iter()
-        .filter(|name| tables.lines().any(|line| line.ends_with(&***name)))
-        .map(|name| format!("nftables table {name}"));
-    interfaces.chain(tables).collect()
+    let ours = |line: &&str| seen.tables.iter().any(|name| line.ends_with(&**name));
+    tables.lines().filter(ours).map(str::to_owned).collect()
 }
 
-/// All in the state directory but its lock and empty directories, and Pods in the root directory. Logs may stay.
+/// All in the state directory but its lock and empty directories, and Pods and records in the root directory. Logs
+/// and events may stay.
 fn files(dir: &Path) -> Vec<String> {
     let mut left = Vec::new();
     for world in entries(dir) {
@@ -138,6 +153,7 @@ fn files(dir: &Path) -> Vec<String> {
             left.extend(entries(&world).into_iter().filter(counts));
         } else if is("root") {
             left.extend(entries(&world.join("pods")));
+            left.extend(entries(&world.join("records")));
         }
     }
     left.iter()

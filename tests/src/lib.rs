@@ -13,6 +13,7 @@ mod left;
 mod manifest;
 mod pod;
 mod program;
+mod reboot;
 mod shared;
 mod witness;
 

@@ -1,6 +1,7 @@
 //! The command line: what can be said to `carob`, and what answers.
 
 mod check;
+mod events;
 mod explain;
 mod image;
 mod manifest;
@@ -60,6 +61,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Pull, import, list, inspect and remove images
     Image(image::ImageArgs),
+    /// Show what happened to the Pods in the last hour
+    Events(events::EventsArgs),
     /// Clean up what killed supervisors left behind
     Prune,
 }
@@ -94,6 +97,7 @@ impl Cli {
         local.block_on(&runtime, async {
             match self.command {
                 Command::Run(args) => run::run(args, dirs).await,
+                Command::Events(args) => events::events(&args, &dirs),
                 Command::Image(args) => image::image(args, &dirs).await,
                 Command::Prune => prune::prune(&dirs).await,
                 Command::Check(_) | Command::Explain(_) => unreachable!("answered above"),

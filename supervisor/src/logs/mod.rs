@@ -3,7 +3,9 @@
 mod follow;
 mod line;
 mod reader;
+mod shown;
 
 pub use follow::Follow;
 pub use line::{LogLine, ParseLineError, Stream};
-pub use reader::LogReader;
+pub use reader::{LogReader, Position};
+pub use shown::Shown;

@@ -223,7 +223,8 @@ impl Claim {
             source,
         };
         mirror::remove(&self.durable).map_err(|e| io(&self.durable, e))?;
-        for path in [&self.path, &self.lock_path] {
+        let shown = self.path.with_extension("shown");
+        for path in [&shown, &self.path, &self.lock_path] {
             private::remove(path).map_err(|e| io(path, e))?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 mod condition;
 mod container;
+mod event_log;
 mod phase;
 mod pod_event;
 mod time;
@@ -16,6 +17,7 @@ pub use container::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus,
 };
+pub use event_log::{EventLog, LoggedEvent};
 pub use pod_event::{EventType, PodEvent};
 pub use time::Time;
 

@@ -66,7 +66,10 @@ pub async fn run(
                 Streams::Pipes(names),
             )
         }
-        (_, false) => (View::Human(Human::new([&pod].into_iter())?), Streams::Logs),
+        (_, false) => (
+            View::Human(Human::new(&dirs, [&pod].into_iter())?),
+            Streams::Logs,
+        ),
     };
     let life = Life::begin(&dirs, pod, Source::Bundles(by_name, streams))?;
     let session = Session::start(dirs, vec![life], view, signals).await?;

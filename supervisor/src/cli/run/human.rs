@@ -11,7 +11,8 @@ use carob_core::status::{EventType, PodEvent, PodStatus};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::super::summary;
-use crate::logs::{Follow, LogReader, Stream};
+use crate::dirs::Dirs;
+use crate::logs::{Follow, LogReader, Shown, Stream};
 use crate::watch::Update;
 
 /// The view of all Pods of one run.
@@ -24,6 +25,7 @@ pub struct Human {
 
 struct PodView {
     name: String,
+    shown: Shown,
     containers: Vec<ContainerView>,
 }
 
@@ -47,7 +49,7 @@ impl Human {
     ///
     /// # Errors
     /// When the user's inotify instances are used up.
-    pub fn new<'a>(pods: impl Iterator<Item = &'a Pod>) -> io::Result<Self> {
+    pub fn new<'a>(dirs: &Dirs, pods: impl Iterator<Item = &'a Pod>) -> io::Result<Self> {
         let lines = MultiProgress::new();
         let live = io::stderr().is_terminal();
         let style =
@@ -83,6 +85,7 @@ impl Human {
                     })
                     .collect();
                 PodView {
+                    shown: Shown::open(dirs.shown(&pod.metadata.uid)),
                     name: pod.metadata.name.clone(),
                     containers,
                 }
@@ -130,7 +133,10 @@ impl Human {
                 }
             }
             Update::Log { container, path } => self.add_log(pod, &container, path),
-            Update::Done(_) => self.show_logs(pod, true),
+            Update::Done(_) => {
+                self.show_logs(pod, true);
+                self.pods[pod].shown.forget();
+            }
         }
     }
 
@@ -175,10 +181,11 @@ impl Human {
         if let Err(error) = watched {
             tracing::warn!(%error, ?path, "a log is not followed");
         }
+        let reader = self.pods[pod].shown.reader(path);
         let Some(view) = self.pods[pod].container(container) else {
             return;
         };
-        view.logs.push(LogReader::new(path));
+        view.logs.push(reader);
         self.show_logs(pod, false);
     }
 
@@ -200,6 +207,12 @@ impl Human {
                 }
             }
             view.logs.drain(..current);
+        }
+        if !finish {
+            let PodView {
+                shown, containers, ..
+            } = &mut self.pods[pod];
+            shown.note(containers.iter().flat_map(|view| &view.logs));
         }
     }
 }

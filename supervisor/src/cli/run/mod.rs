@@ -83,7 +83,7 @@ pub async fn run(args: RunArgs, dirs: Dirs) -> anyhow::Result<ExitCode> {
     let pods = || lives.iter().map(|life| &life.pod);
     let view = match args.output {
         Some(Output::Json) => Ok(View::Json(json::Json::new(pods()))),
-        None => human::Human::new(pods()).map(View::Human),
+        None => human::Human::new(&dirs, pods()).map(View::Human),
     };
     let view = match view {
         Ok(view) => view,

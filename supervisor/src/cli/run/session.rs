@@ -22,6 +22,7 @@ use crate::actor::{Actor, Own};
 use crate::cli::EXIT_TIMEOUT;
 use crate::dirs::Dirs;
 use crate::engine::Engine;
+use crate::events::{self, Journal};
 use crate::executor::Executor;
 use crate::life::{Life, Past};
 use crate::runtime::EventServer;
@@ -133,14 +134,20 @@ impl Session {
             updates,
             view,
         };
-        for (index, (life, events)) in lives.into_iter().zip(ears).enumerate() {
+        // Nobody may ever ask for the events of Pods that are long gone.
+        if let Err(error) = events::list(&session.engine.dirs) {
+            tracing::debug!(%error, "old events stay");
+        }
+        for (index, (life, ears)) in lives.into_iter().zip(ears).enumerate() {
             let (outbox, inbox) = mpsc::unbounded_channel();
             let watch = Watch::new(index, sender.clone());
+            let engine = &session.engine;
+            let journal = Journal::open(&engine.dirs, &life.pod, &engine.machine.node_name);
             let executor = Rc::new(Executor::new(
-                session.engine.clone(),
+                engine.clone(),
                 life.pod,
                 life.source,
-                events,
+                ears,
                 outbox.clone(),
                 watch.clone(),
             ));
@@ -149,6 +156,7 @@ impl Session {
                 clock: life.clock,
                 state: life.state,
                 past: life.past,
+                journal,
             };
             let actor = Actor::new(own, executor, inbox, watch);
             let node = Event::Node {
