@@ -1,8 +1,8 @@
 //! A machine that is restarted, and what of a Pod survives that.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use carob_tests::{Home, Pod, Program, pod, shell, with};
 use nix::sys::signal::Signal;
@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use crate::adopt::{entries, until};
 
-/// Makes of this world what a restart of the machine would: its processes, their cgroups, network and mounts
-/// are gone, and so is what is on a tmpfs when `state_is_gone`.
+/// Makes of this world what a restart of the machine would; its state directory was on a tmpfs or not.
 fn reboot(home: &Home, state_is_gone: bool) {
     home.kill_shims();
     home.lose_all_but_files();
@@ -28,11 +27,21 @@ fn reboot(home: &Home, state_is_gone: bool) {
 
 /// All copies of the records of this world.
 fn records(home: &Home) -> Vec<PathBuf> {
-    let kept = entries(&home.root().join("records"));
-    let kept = kept.iter().flat_map(|dir| entries(dir));
-    let all = entries(&home.state().join("pods")).into_iter().chain(kept);
-    all.filter(|path| path.extension().is_some_and(|e| e == "json"))
-        .collect()
+    let mut all = durable_records(home);
+    all.extend(whole(&home.state().join("pods")));
+    all
+}
+
+/// Those that survive the machine.
+fn durable_records(home: &Home) -> Vec<PathBuf> {
+    let dirs = entries(&home.root().join("records"));
+    dirs.iter().flat_map(|dir| whole(dir)).collect()
+}
+
+/// Records that are not just being written.
+fn whole(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_whole = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
+    entries(dir).into_iter().filter(is_whole)
 }
 
 /// A Pod that has been restarted once, in a boot that is over.
@@ -42,9 +51,7 @@ fn restarted_once(home: &Home, run: &Program) -> Pod {
     });
     // What survives the machine is written in the background.
     until("the copy of the record is up to date", || {
-        let copies = entries(&home.root().join("records"));
-        let mut copies = copies.iter().flat_map(|dir| entries(dir));
-        copies.any(|path| {
+        durable_records(home).into_iter().any(|path| {
             let record: Value =
                 serde_json::from_slice(&fs::read(path).unwrap_or_default()).unwrap_or_default();
             let main = &record["state"]["observed"]["containers"]["main"];
@@ -54,14 +61,22 @@ fn restarted_once(home: &Home, run: &Program) -> Pod {
     pod
 }
 
-fn fails_once() -> Value {
-    let mounts = json!({"volumeMounts": [{"name": "count", "mountPath": "/count"}]});
+/// A Pod whose container fails the first time that it runs, and whose init container leaves a line in a file.
+fn fails_once(seen: &Path) -> Value {
+    let init = "echo init >>/seen/log; [ $(wc -l </seen/log) = 1 ] || touch /count/main";
     let main = "trap 'exit 0' TERM; [ -e /count/main ] || { touch /count/main; exit 1; }; \
                 sleep 1000 & wait";
+    let mounts = json!({"volumeMounts": [
+        {"name": "count", "mountPath": "/count"},
+        {"name": "seen", "mountPath": "/seen"},
+    ]});
     let spec = json!({
         "restartPolicy": "Always",
-        "volumes": [{"name": "count", "emptyDir": {}}],
-        "initContainers": [with(shell("init", ""), mounts.clone())],
+        "volumes": [
+            {"name": "count", "emptyDir": {}},
+            {"name": "seen", "hostPath": {"path": seen}},
+        ],
+        "initContainers": [with(shell("init", init), mounts.clone())],
         "containers": [with(shell("main", main), mounts)],
     });
     pod("survivor", spec)
@@ -71,28 +86,18 @@ fn f16_a_pod_survives_the_machine(state_is_gone: bool) {
     let home = Home::new();
     let seen = home.path().join("seen");
     fs::create_dir(&seen).unwrap();
-    let mut survivor = fails_once();
-    let spec = &mut survivor["spec"];
-    spec["volumes"][1] = json!({"name": "seen", "hostPath": {"path": seen}});
-    spec["initContainers"][0]["volumeMounts"][1] = json!({"name": "seen", "mountPath": "/seen"});
-    // No crash in the second boot.
-    spec["initContainers"][0]["command"] = json!([
-        "sh",
-        "-c",
-        "echo init >>/seen/log; [ $(wc -l </seen/log) = 1 ] || touch /count/main"
-    ]);
-    let run = home.start_json(&survivor);
+    let run = home.start_json(&fails_once(&seen));
     let before = restarted_once(&home, &run);
     home.kill(run);
     reboot(&home, state_is_gone);
     // Whoever has the recorded process IDs now is no business of ours.
-    let mut bystander = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut bystander = Bystander::new();
     for record in records(&home) {
         let text = fs::read_to_string(&record).unwrap();
         let mut value: Value = serde_json::from_str(&text).unwrap();
-        value["state"]["observed"]["sandbox"]["pid"] = json!(bystander.id());
+        value["state"]["observed"]["sandbox"]["pid"] = json!(bystander.0.id());
         let stage = &mut value["state"]["observed"]["containers"]["main"]["instance"]["stage"];
-        stage["Running"]["pid"] = json!(bystander.id());
+        stage["Running"]["pid"] = json!(bystander.0.id());
         fs::write(&record, value.to_string()).unwrap();
     }
     let adopted = home.start(&["run", "--adopt", "-o", "json"]);
@@ -108,12 +113,29 @@ fn f16_a_pod_survives_the_machine(state_is_gone: bool) {
     let log = fs::read_to_string(seen.join("log")).unwrap();
     assert_eq!(log, "init\ninit\n");
     adopted.stop(Signal::SIGTERM).expect(143);
-    assert!(
-        bystander.try_wait().unwrap().is_none(),
-        "the bystander was killed"
-    );
-    bystander.kill().unwrap();
-    bystander.wait().unwrap();
+    assert!(bystander.lives(), "the bystander was killed");
+}
+
+/// A process that has nothing to do with any Pod.
+struct Bystander(Child);
+
+impl Bystander {
+    fn new() -> Self {
+        let mut command = Command::new("sleep");
+        Self(command.arg("1000").stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        // One that was killed already fails the test elsewhere.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
