@@ -41,9 +41,15 @@ impl Executor {
             self.delete_orphan(NAME, attempt).await;
             shim = self.start_shim(attempt).await.ok();
         }
+        let found = match &shim {
+            Some(shim) => task::settled(shim, &self.id(NAME, attempt)).await,
+            None => Err(TaskError::Gone("nobody listens".to_owned())),
+        };
+        // One that was killed just now still took the connection.
+        let shim = shim.filter(|_| !matches!(found, Err(TaskError::Gone(_))));
         match shim {
             Some(shim) => {
-                self.adopt_sandbox(record, state, &shim).await;
+                self.adopt_sandbox(record, state, &shim, found.ok());
                 for (instance, stage) in instances {
                     self.adopt_container(instance, stage, &shim).await;
                 }
@@ -97,17 +103,21 @@ impl Executor {
         }
     }
 
-    async fn adopt_sandbox(self: &Rc<Self>, record: &SandboxRecord, state: &PodState, shim: &Shim) {
+    fn adopt_sandbox(
+        self: &Rc<Self>,
+        record: &SandboxRecord,
+        state: &PodState,
+        shim: &Shim,
+        found: Option<TaskState>,
+    ) {
         let attempt = record.attempt;
-        let id = self.id(NAME, attempt);
-        let found = task::settled(shim, &id).await;
         let pid = match found {
-            Ok(TaskState::Running { pid }) => pid,
+            Some(TaskState::Running { pid }) => pid,
             _ => 0,
         };
         let sandbox = Sandbox {
             attempt,
-            id,
+            id: self.id(NAME, attempt),
             pid,
             shim: shim.clone(),
             ips: match self.pod.spec.host_network {
@@ -121,7 +131,7 @@ impl Executor {
             return;
         }
         match found {
-            Ok(TaskState::Running { .. }) => self.watch_sandbox(sandbox),
+            Some(TaskState::Running { .. }) => self.watch_sandbox(sandbox),
             _ => self.tell(Event::SandboxExited { attempt }),
         }
     }
@@ -135,6 +145,11 @@ impl Executor {
         let ran = matches!(stage, Stage::Running { .. });
         let found = match found {
             Ok(found) => found,
+            // Who waits for the sandbox hears of it too, and cleans up.
+            Err(TaskError::Gone(_)) => {
+                self.live.borrow_mut().containers.insert(id, instance);
+                return;
+            }
             Err(error) => {
                 if ran {
                     tracing::warn!(%error, container = instance.name, "a container is gone");

@@ -220,9 +220,14 @@ impl Executor {
             // Before anything ends, so that its watcher does not take it for an accident.
             self.live.borrow_mut().sandbox = None;
             self.asked.leave();
-            if let Err(error) = stop(shim, id).await {
-                self.live.borrow_mut().sandbox = sandbox.clone();
-                return Err(error).context("cannot stop the pause container");
+            match stop(shim, id).await {
+                Ok(()) => {}
+                // Killed: then nobody else ends what it served.
+                Err(TaskError::Gone(_)) => self.delete_orphan(NAME, attempt).await,
+                Err(error) => {
+                    self.live.borrow_mut().sandbox = sandbox.clone();
+                    return Err(error).context("cannot stop the pause container");
+                }
             }
         }
         boundary();
@@ -256,13 +261,12 @@ async fn stop(shim: &Shim, id: &str) -> Result<(), TaskError> {
             shim.wait(id).await?;
         }
         Err(TaskError::NotFound(_)) => {}
-        Err(TaskError::Gone(_)) => return Ok(()),
+        Err(TaskError::Gone(error)) => return Err(TaskError::Gone(error)),
         Err(refused) => tracing::debug!(%refused, "the pause program has ended already"),
     }
     match shim.delete(id).await {
         Ok(_) | Err(TaskError::NotFound(_)) => {}
-        Err(TaskError::Gone(_)) => return Ok(()),
-        Err(refused) => return Err(refused),
+        Err(error) => return Err(error),
     }
     match shim.shutdown(id, false).await {
         // It may be gone before it has answered.
