@@ -5,7 +5,7 @@
 //!
 //! What befalls them (`scenario`, `world`, `calls`): deletions with any grace, at any time and several;
 //! calls that are slow, fail, or leave half of what they make; exits, also before the start is known; OOM;
-//! pause programs and shims that die; news that comes late, twice, or after its container is gone; the
+//! pause programs and shims that die; probes that flip, fail or can't be asked; hooks that are slow or fail; news that comes late, twice, or after its container is gone; the
 //! wall clock set; the supervisor killed at any time and on either side of writing a decision down.
 //!
 //! What must hold (`check`), and which deliberate mistakes in the engine broke it when tried by hand:
@@ -29,6 +29,13 @@
 //! | a terminal phase is final | phase found anew each time |
 //! | restart counts never fall; one state each; ready means running | sidecars left out of `Ready` |
 //! | sleeps no longer than any back-off, does not spin | |
+//! | started and ready are what probes and hooks say | readiness forgotten; a container started before its postStart hook is done; counts lost with an instance |
+//! | each probe in its time, one in flight | initial delay dropped; others before the startup probe has succeeded; a second one in flight |
+//! | the next init container after a sidecar has started | as soon as it runs |
+//! | stop signal after the preStop hook, SIGKILL after the probe's own grace | not waited for; grace taken for 0 |
+//! | a probe restarts by the policy, its back-off counts from the end before | `OnFailure` does not; no back-off at all |
+//! | a rule about the exit code wins over the policy | ignored |
+//! | a step that changes the record asks for it to be written | it does not |
 //! | comes to rest with all that should run, or done with nothing left | no wake-up for a back-off; actions in flight survive a crash; failed signals or those of before a crash not sent again; deadline ignored |
 //! | what is written is what is read | |
 
