@@ -118,6 +118,20 @@ fn b31_termination_message_is_short_and_text() {
 }
 
 #[test]
+fn b31_termination_messages_of_a_pod_share_12_kib() {
+    let home = Home::new();
+    let script = "truncate -s 1G /dev/termination-log; seq -s , 5000 >>/dev/termination-log";
+    let containers: Vec<_> = (0..4).map(|n| shell(&format!("c{n}"), script)).collect();
+    let run = home.run_json(&pod("share", json!({"containers": containers})));
+    let last = run.expect(0).last_pod();
+    for n in 0..4 {
+        let end = &last.container(&format!("c{n}"))["state"]["terminated"];
+        // The beginning of the last 4096 bytes.
+        assert_eq!(end["message"].as_str().unwrap().len(), 3072, "{end}");
+    }
+}
+
+#[test]
 fn f14_out_of_memory_has_its_own_reason() {
     let home = Home::new();
     let limit = json!({"resources": {"limits": {"memory": "24Mi"}}});

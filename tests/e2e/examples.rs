@@ -94,3 +94,15 @@ fn web_shares_network_and_volume_and_ends_on_ctrl_c() {
     assert!(run.err().contains("nginx   | Completed\n"), "{run:?}");
     assert!(run.err().contains("busybox | Completed\n"), "{run:?}");
 }
+
+#[test]
+fn probes_restart_what_is_ill_and_the_hook_says_goodbye() {
+    let home = Home::new();
+    let run = start(&home, "probes.yaml");
+    run.wait_for("probes: Unhealthy: Liveness probe failed: taken ill");
+    run.wait_for("web | well again");
+    let run = run.stop(Signal::SIGINT).expect(130);
+    // Once when it was ill, once now.
+    let said = ["goodbye", "stopping", "well again", "goodbye", "stopping"];
+    assert_eq!(run.lines_of("web"), said, "{run:?}");
+}

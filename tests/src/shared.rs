@@ -20,9 +20,11 @@ impl Shared {
         Self(dir)
     }
 
-    /// Makes a file.
+    /// Makes a file, whole at once.
     pub fn put(&self, name: &str) {
-        fs::write(self.0.join(name), "there").expect("the test's directory is ours");
+        let half = self.0.join(format!(".{name}"));
+        let made = fs::write(&half, "there").and_then(|()| fs::rename(half, self.0.join(name)));
+        made.expect("the test's directory is ours");
     }
 
     /// Removes a file.
@@ -52,7 +54,7 @@ impl Shared {
             spec,
         );
         for list in ["initContainers", "containers"] {
-            let containers = spec[list].as_array_mut();
+            let containers = spec.get_mut(list).and_then(Value::as_array_mut);
             for container in containers.into_iter().flatten() {
                 container["volumeMounts"] = json!([{"name": "d", "mountPath": "/d"}]);
             }
