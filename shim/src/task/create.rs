@@ -99,6 +99,7 @@ impl Shim {
             start: None,
             oom: None,
             execs: std::collections::BTreeMap::new(),
+            inherited: None,
             options: request.options.clone(),
             deleting: false,
         };

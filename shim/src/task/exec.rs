@@ -1,26 +1,25 @@
 //! Exec: a further process in a running container.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use containerd_shim_protos::events::task::{TaskExecAdded, TaskExecStarted};
-use oci_spec::runtime::{Linux, Process};
+use oci_spec::runtime::Process;
 use tokio::io::Interest;
 
+use super::inherited::Inherited;
 use super::process::Process as State;
 use super::{Error, Event, Kind, Phase, Shim, find};
-use crate::bundle::{check_id, read_config};
+use crate::bundle::check_id;
 use crate::cgroup::Cgroup;
 use crate::exec::{self, ExecError, ExecProcess};
 use crate::options::Options;
 use crate::process::ProcessSetup;
 use crate::ready;
-use crate::seccomp;
 use crate::sentence::sentence;
 use crate::stdio::{Request, Streams, give_streams};
-use crate::worker::SECCOMP_CACHE;
 
 /// How long a process may take to execute its program: it may be on a file system that hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -90,6 +89,7 @@ impl Shim {
         let container = find(&mut containers, id)?;
         let phase = container.init.phase();
         let bundle = container.bundle.clone();
+        let inherited = container.inherited.clone();
         let cgroup = container.cgroup.clone();
         let options = container.options.clone();
         let init = (
@@ -110,6 +110,7 @@ impl Shim {
         Ok((
             Place {
                 bundle,
+                inherited,
                 cgroup,
                 init_pid,
                 init_pidfd,
@@ -120,6 +121,16 @@ impl Shim {
         ))
     }
 
+    /// What the container's `config.json` says about each of its processes: read for the first exec.
+    fn inherited(&self, id: &str, place: &Place) -> Result<Arc<Inherited>, Error> {
+        if let Some(inherited) = &place.inherited {
+            return Ok(inherited.clone());
+        }
+        let inherited = Arc::new(Inherited::read(&place.bundle, &self.scratch)?);
+        find(&mut self.containers(), id)?.inherited = Some(inherited.clone());
+        Ok(inherited)
+    }
+
     async fn run(
         &self,
         id: &str,
@@ -127,7 +138,8 @@ impl Shim {
         request: &Request,
         spec: &[u8],
     ) -> Result<(ExecProcess, Streams), Error> {
-        let mut setup = Setup::read(&place.bundle, spec, &self.scratch)?;
+        let inherited = self.inherited(id, place)?;
+        let mut setup = Setup::new(spec, &inherited)?;
         if place.options.no_new_keyring {
             setup.process = setup.process.without_new_keyring();
         }
@@ -190,6 +202,7 @@ impl Shim {
 /// Where an exec goes.
 struct Place {
     bundle: PathBuf,
+    inherited: Option<Arc<Inherited>>,
     cgroup: Cgroup,
     init_pid: i32,
     init_pidfd: OwnedFd,
@@ -212,37 +225,15 @@ struct Own {
     child_subreaper: bool,
 }
 
-/// The part of `config.json` that an exec inherits from.
-#[derive(serde::Deserialize)]
-struct InitSpec {
-    process: Process,
-    #[serde(default)]
-    linux: Option<Linux>,
-}
-
 impl Setup {
-    fn read(bundle: &Path, spec: &[u8], scratch: &Path) -> Result<Self, Error> {
+    fn new(spec: &[u8], inherited: &Inherited) -> Result<Self, Error> {
         let unusable = |error| {
             let message = format!("the process to execute is not an OCI process: {error}");
             Error::new(Kind::InvalidArgument, message)
         };
         let process: Process = serde_json::from_slice(spec).map_err(unusable)?;
         let own: Own = serde_json::from_slice(spec).map_err(unusable)?;
-        let text = read_config(bundle).map_err(Error::internal)?;
-        let init: InitSpec = serde_json::from_slice(&text).map_err(Error::internal)?;
-        let profile = init
-            .linux
-            .as_ref()
-            .and_then(|linux| linux.seccomp().as_ref());
-        let program = profile
-            .map(|profile| seccomp::compile(profile, &scratch.join(SECCOMP_CACHE)))
-            .transpose()
-            .map_err(Error::internal)?;
-        let setup = ProcessSetup::for_exec(&process, &init.process, program);
-        let mut setup = setup.map_err(Error::invalid)?;
-        if let Some(linux) = &init.linux {
-            setup = setup.with_linux(linux);
-        }
+        let setup = inherited.setup(&process)?;
         let side = |length: u64| u16::try_from(length).unwrap_or(u16::MAX);
         let size = process
             .console_size()

@@ -9,6 +9,7 @@ mod delete;
 mod error;
 mod exec;
 mod exit;
+mod inherited;
 mod oom;
 mod process;
 mod start;
@@ -17,7 +18,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
@@ -35,6 +36,7 @@ pub use process::Snapshot;
 pub use state::{Event, Phase, Refused};
 
 use create::StartHandles;
+use inherited::Inherited;
 use oom::Oom;
 use process::Process;
 
@@ -64,6 +66,8 @@ struct Container {
     start: Option<StartHandles>,
     oom: Option<Oom>,
     execs: BTreeMap<String, Process>,
+    /// Read for the first exec.
+    inherited: Option<Arc<Inherited>>,
     /// What the client wants of the runtime.
     options: Options,
     /// A Delete is under way.
