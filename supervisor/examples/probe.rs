@@ -34,9 +34,11 @@ async fn run() -> anyhow::Result<()> {
     let dirs = Dirs::prepare(&state.join("root"), &state.join("state"))?;
     let (events, mut heard) = mpsc::unbounded_channel();
     let backend = Embedded::open(&dirs, events)?;
+    let events = backend.listen("bench").await?;
     // Events are taken as they come, as a supervisor does.
     spawn_local(async move { while heard.recv().await.is_some() {} });
-    let shim = backend.start_shim(ID, &bundle).await?;
+
+    let shim = backend.start_shim(&events, ID, &bundle).await?;
     let task = CreateTask {
         id: ID.to_owned(),
         bundle: bundle.clone(),
@@ -77,7 +79,7 @@ async fn run() -> anyhow::Result<()> {
     shim.wait(ID).await?;
     shim.delete(ID).await?;
     shim.shutdown(ID, false).await?;
-    backend.close().await;
+    events.close().await;
     Ok(())
 }
 
