@@ -30,8 +30,6 @@ spec:
 END
     done
 }
-# ticks PID: CPU time that a process has used, in the kernel's ticks.
-ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; }
 # probe_load NAME HANDLER: percent of one core that the supervisor uses at rest, over samples of some seconds.
 probe_load() {
     local pid before n

@@ -60,8 +60,6 @@ shim_exec() {
     read -r -t 60 -u "$2" ms || return
     echo "$ms"
 }
-# ticks PID...: CPU time of these processes and the children they have waited for.
-ticks() { local pid; for pid; do sed 's/.*) //' "/proc/$pid/stat"; done | awk '{ n += $12 + $13 + $14 + $15 } END { print n }'; }
 # exec_cpu SIDE FD FD: milliseconds of CPU time of the shim and all that it runs, for each of 200 execs.
 exec_cpu() {
     local pid before n

@@ -127,3 +127,5 @@ hear() {
         read -r -t 60 -u 5 _ || die "only $n of $1 containers started within 60 s of each other"
     done
 }
+# ticks PID...: CPU time of these processes and the children they have waited for, in the kernel's ticks.
+ticks() { local pid; for pid; do sed 's/.*) //' "/proc/$pid/stat"; done | awk '{ n += $12 + $13 + $14 + $15 } END { print n }'; }
