@@ -27,8 +27,17 @@ fn rounds(
             shim.request(&id, &bundle)
         })
         .collect();
-    let next = Mutex::new(0..ROUNDS);
     let shim = &*shim;
+    each_round(|number| {
+        let request = &requests[number];
+        shim.client.create(context(), request).expect("created");
+        round(shim, number, &request.id);
+    });
+}
+
+/// Does something once a round, several at a time.
+fn each_round(act: impl Fn(usize) + Sync) {
+    let next = Mutex::new(0..ROUNDS);
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
@@ -36,9 +45,7 @@ fn rounds(
                     let Some(number) = next.lock().expect("no panic").next() else {
                         return;
                     };
-                    let request = &requests[number];
-                    shim.client.create(context(), request).expect("created");
-                    round(shim, number, &request.id);
+                    act(number);
                 }
             });
         }
@@ -192,19 +199,7 @@ fn c19_a_thousand_sessions_whose_clients_go_away() {
     session(&shim, ROUNDS);
     shim.events.wait_for::<TaskExit>("/tasks/exit", 1);
     let before = shim.descriptors();
-    let next = Mutex::new(0..ROUNDS);
-    std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let Some(number) = next.lock().expect("no panic").next() else {
-                        return;
-                    };
-                    session(&shim, number);
-                }
-            });
-        }
-    });
+    each_round(|number| session(&shim, number));
     shim.events.wait_for::<TaskExit>("/tasks/exit", ROUNDS + 1);
     wait_until("all is closed", || shim.descriptors() == before);
     wait_until("all is reaped", || shim.children().len() == 1);

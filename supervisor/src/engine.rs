@@ -102,10 +102,7 @@ impl Engine {
 
 async fn dispatch(routes: Rc<Routes>, mut events: mpsc::UnboundedReceiver<TaskEvent>) {
     while let Some(event) = events.recv().await {
-        let id = match &event {
-            TaskEvent::Exit { id, .. } | TaskEvent::Oom { id } => id,
-        };
-        let executor = routes.0.borrow().get(id).and_then(Weak::upgrade);
+        let executor = routes.0.borrow().get(event.id()).and_then(Weak::upgrade);
         match executor {
             Some(executor) => executor.task_event(event),
             None => tracing::debug!(?event, "an event of a container that nobody knows"),

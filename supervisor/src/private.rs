@@ -13,24 +13,40 @@ use nix::fcntl::{Flock, FlockArg};
 /// # Errors
 /// The system's answer.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = temporary(path);
-    let mut file = open(OpenOptions::new().truncate(true), &temporary)?;
-    file.write_all(content)?;
-    fs::rename(&temporary, path)
+    write_temporary(path, content)?;
+    fs::rename(temporary(path), path)
 }
 
-/// Removes a file, and what a [`write()`] of it that was killed half-way has left. None there is success.
+/// Like [`write()`], also when the machine stops at any moment; its directory is still to be synced for it to be
+/// there for certain.
 ///
 /// # Errors
 /// The system's answer.
-pub fn remove(path: &Path) -> io::Result<()> {
+pub fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_temporary(path, content)?.sync_data()?;
+    fs::rename(temporary(path), path)
+}
+
+/// Removes a file, and what a [`write()`] of it that was killed half-way has left. True when there was any of it.
+///
+/// # Errors
+/// The system's answer.
+pub fn remove(path: &Path) -> io::Result<bool> {
+    let mut removed = false;
     for path in [&temporary(path), path] {
         match fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
+            Ok(()) => removed = true,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
     }
-    Ok(())
+    Ok(removed)
+}
+
+fn write_temporary(path: &Path, content: &[u8]) -> io::Result<File> {
+    let mut file = open(OpenOptions::new().truncate(true), &temporary(path))?;
+    file.write_all(content)?;
+    Ok(file)
 }
 
 fn temporary(path: &Path) -> PathBuf {
@@ -87,9 +103,9 @@ mod tests {
         let path = dir.path().join("record.json");
         write(&path, b"whole").unwrap();
         fs::write(temporary(&path), b"ha").unwrap();
-        remove(&path).unwrap();
+        assert!(remove(&path).unwrap());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        remove(&path).unwrap();
+        assert!(!remove(&path).unwrap());
     }
 
     #[test]

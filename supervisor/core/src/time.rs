@@ -41,3 +41,50 @@ pub struct Now {
     /// For the timestamps that people read.
     pub wall: Timestamp,
 }
+
+/// Milliseconds as Go writes a `time.Duration`: `312ms`, `1.5s`, `1m0.25s`.
+pub fn go_duration(ms: u64) -> String {
+    if ms == 0 {
+        return "0s".to_owned();
+    }
+    if ms < 1000 {
+        return format!("{ms}ms");
+    }
+    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
+    let (seconds, rest) = (ms / 1000 % 60, ms % 1000);
+    let mut text = String::new();
+    if hours > 0 {
+        text += &format!("{hours}h");
+    }
+    if hours > 0 || minutes > 0 {
+        text += &format!("{minutes}m");
+    }
+    text += &seconds.to_string();
+    if rest > 0 {
+        text += format!(".{rest:03}").trim_end_matches('0');
+    }
+    text + "s"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::go_duration;
+
+    #[test]
+    fn durations_read_as_go_writes_them() {
+        for (ms, text) in [
+            (0, "0s"),
+            (312, "312ms"),
+            (1_000, "1s"),
+            (1_500, "1.5s"),
+            (60_000, "1m0s"),
+            (60_250, "1m0.25s"),
+            (90_000, "1m30s"),
+            (3_600_000, "1h0m0s"),
+            (7_265_000, "2h1m5s"),
+            (10_800_005, "3h0m0.005s"),
+        ] {
+            assert_eq!(go_duration(ms), text);
+        }
+    }
+}

@@ -187,10 +187,7 @@ impl Executor {
 
     /// What the shim reports of one of this Pod's containers. The sandbox's own end is heard by waiting.
     pub fn task_event(&self, event: TaskEvent) {
-        let id = match &event {
-            TaskEvent::Exit { id, .. } | TaskEvent::Oom { id } => id,
-        };
-        let Some(instance) = self.live.borrow().containers.get(id).cloned() else {
+        let Some(instance) = self.live.borrow().containers.get(event.id()).cloned() else {
             return;
         };
         match event {

@@ -35,14 +35,8 @@ impl Executor {
     }
 
     async fn try_probe(&self, instance: &Instance, kind: ProbeKind) -> Outcome {
-        let found = self.container(&instance.name).and_then(|container| {
-            let probe = match kind {
-                ProbeKind::Startup => &container.startup_probe,
-                ProbeKind::Liveness => &container.liveness_probe,
-                ProbeKind::Readiness => &container.readiness_probe,
-            };
-            Some((container, probe.as_ref()?))
-        });
+        let container = self.container(&instance.name);
+        let found = container.and_then(|c| Some((c, c.probe(kind)?)));
         let Some((container, probe)) = found else {
             return unknown("the container has no such probe".to_owned());
         };

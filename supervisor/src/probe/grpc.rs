@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use carob_core::event::ProbeResult;
+use carob_core::time::go_duration;
 use containerd_shim_protos::protobuf::CodedInputStream;
 use h2::client::{self, SendRequest};
 use http::{HeaderMap, Request};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::address::join_host_port;
 use super::tap::{Heard, Tap};
-use super::words::{duration, quoted};
+use super::words::quoted;
 use super::{LIKE, Outcome, Place};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -77,18 +78,15 @@ enum Answer {
 impl Answer {
     /// The verdict and a kubelet's words for it.
     fn judge(&self, authority: &str, limit: Duration) -> (ProbeResult, String) {
+        let limit = go_duration(limit.as_secs() * 1000);
         let output = match self {
             Self::Status(1) => return (ProbeResult::Success, "service healthy".to_owned()),
             Self::NotConnected => format!(
-                "timeout: failed to connect service {} within {}: context deadline exceeded",
-                quoted(authority),
-                duration(limit)
+                "timeout: failed to connect service {} within {limit}: context deadline exceeded",
+                quoted(authority)
             ),
             Self::Late | Self::Failed(4, _) => {
-                format!(
-                    "timeout: health rpc did not complete within {}",
-                    duration(limit)
-                )
+                format!("timeout: health rpc did not complete within {limit}")
             }
             Self::Failed(12, message) => format!(
                 "error: this server does not implement the grpc health protocol \

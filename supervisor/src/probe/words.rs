@@ -1,22 +1,10 @@
-//! How Go, in which a kubelet is written, writes durations, quoted text and errors: events have its words.
+//! How Go, in which a kubelet is written, writes quoted text and errors: events have its words.
 
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use nix::errno::Errno;
-
-/// Whole seconds as Go's `time.Duration` shows them: `1s`, `1m30s`, `1h0m0s`.
-pub fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
-    }
-}
 
 /// Text as Go's `%q` shows it (`strconv.Quote`).
 pub fn quoted(text: &str) -> String {
@@ -70,19 +58,6 @@ pub fn errno(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_gos() {
-        for (seconds, text) in [
-            (1, "1s"),
-            (60, "1m0s"),
-            (90, "1m30s"),
-            (3600, "1h0m0s"),
-            (7265, "2h1m5s"),
-        ] {
-            assert_eq!(duration(Duration::from_secs(seconds)), text);
-        }
-    }
 
     #[test]
     fn quotes_are_gos() {

@@ -3,9 +3,9 @@
 //! What is done for a Pod waits for its record in the state directory, never for a disk: when the machine stops, all
 //! that was done stops with it. So the copy may be a moment behind.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{self, JoinHandle};
 use tokio::time::sleep;
+
+use crate::private;
 
 /// How far the copy may be behind. Most changes come several at once, and many Pods don't live for longer.
 const BEHIND: Duration = Duration::from_secs(1);
@@ -91,16 +93,7 @@ fn write(record: &Path, copy: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(directory)?;
-    let temporary = copy.with_extension("tmp");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    io::copy(&mut File::open(record)?, &mut file)?;
-    file.sync_data()?;
-    fs::rename(&temporary, copy)?;
+    private::write_synced(copy, &fs::read(record)?)?;
     File::open(directory)?.sync_data()
 }
 
@@ -109,15 +102,7 @@ fn write(record: &Path, copy: &Path) -> io::Result<()> {
 /// # Errors
 /// The system's answer.
 pub fn remove(copy: &Path) -> io::Result<()> {
-    let mut removed = false;
-    for path in [&copy.with_extension("tmp"), copy] {
-        match fs::remove_file(path) {
-            Ok(()) => removed = true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if removed {
+    if private::remove(copy)? {
         let directory = parent(copy)?;
         File::open(directory)?.sync_data()?;
         // Only an empty one goes: other Pods may have theirs in it.

@@ -34,6 +34,15 @@ pub enum TaskEvent {
     },
 }
 
+impl TaskEvent {
+    /// The ID of the container that it is about.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Exit { id, .. } | Self::Oom { id } => id,
+        }
+    }
+}
+
 /// Serves `containerd.services.events.ttrpc.v1.Events` on a unix socket until closed.
 pub struct EventServer {
     server: RefCell<Option<Server>>,

@@ -7,7 +7,7 @@ use crate::backoff::{Backoff, CRASH, IMAGE, RETRY};
 use crate::pod::Container;
 use crate::state::{EndCause, Ended, PostStart, Stage, Starting, Waiting};
 use crate::status::PodEvent;
-use crate::time::Mono;
+use crate::time::{Mono, go_duration};
 
 /// How far a container is with being started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Planner<'_> {
         let pod = format!("{}_{}({})", meta.name, meta.namespace, meta.uid);
         let message = format!(
             "back-off {} restarting failed container={} pod={pod}",
-            seconds(delay.delay_ms / 1000),
+            go_duration(delay.delay_ms),
             container.name
         );
         if self.wait(container, "CrashLoopBackOff", message) {
@@ -229,11 +229,3 @@ fn has_back_off(ended: &Ended) -> bool {
 }
 
 const IMAGE_BACKOFF: &str = "ImagePullBackOff";
-
-/// Whole seconds as Go writes a `time.Duration`: `10s`, `1m20s`, `5m0s`.
-fn seconds(secs: u64) -> String {
-    match secs / 60 {
-        0 => format!("{secs}s"),
-        minutes => format!("{minutes}m{}s", secs % 60),
-    }
-}

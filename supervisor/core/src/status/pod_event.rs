@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{ImageFailure, Pulled};
 use crate::pod::Pod;
-use crate::time::Now;
+use crate::time::{Now, go_duration};
 
 /// What `kubectl describe` lists under Events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,8 +63,8 @@ impl PodEvent {
         let text = match pulled {
             Some(p) => format!(
                 "Successfully pulled image {image:?} in {} ({} including waiting). Image size: {} bytes.",
-                duration(p.took_ms),
-                duration(p.waited_ms),
+                go_duration(p.took_ms),
+                go_duration(p.waited_ms),
                 p.bytes
             ),
             None => format!(
@@ -105,49 +105,5 @@ impl PodEvent {
         };
         let then = Self::warning(now, "Failed", format!("Error: {}", failure.as_str()));
         [what, then]
-    }
-}
-
-/// Milliseconds as Go writes a `time.Duration`: `312ms`, `1.5s`, `1m0.25s`.
-fn duration(ms: u64) -> String {
-    if ms == 0 {
-        return "0s".to_owned();
-    }
-    if ms < 1000 {
-        return format!("{ms}ms");
-    }
-    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
-    let (seconds, rest) = (ms / 1000 % 60, ms % 1000);
-    let mut text = String::new();
-    if hours > 0 {
-        text += &format!("{hours}h");
-    }
-    if hours > 0 || minutes > 0 {
-        text += &format!("{minutes}m");
-    }
-    text += &seconds.to_string();
-    if rest > 0 {
-        text += format!(".{rest:03}").trim_end_matches('0');
-    }
-    text + "s"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-
-    #[test]
-    fn durations_read_as_go_writes_them() {
-        let texts = [0, 312, 1000, 1500, 60_250, 3_600_000, 10_800_005].map(duration);
-        let expected = [
-            "0s",
-            "312ms",
-            "1s",
-            "1.5s",
-            "1m0.25s",
-            "1h0m0s",
-            "3h0m0.005s",
-        ];
-        assert_eq!(texts, expected);
     }
 }

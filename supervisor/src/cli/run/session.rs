@@ -134,10 +134,6 @@ impl Session {
             updates,
             view,
         };
-        // Nobody may ever ask for the events of Pods that are long gone.
-        if let Err(error) = events::list(&session.engine.dirs) {
-            tracing::debug!(%error, "old events stay");
-        }
         for (index, (life, ears)) in lives.into_iter().zip(ears).enumerate() {
             let (outbox, inbox) = mpsc::unbounded_channel();
             let watch = Watch::new(index, sender.clone());
@@ -223,6 +219,10 @@ impl Session {
         // What was shown is not kept.
         if shown {
             remove_logs(&self.logs)?;
+        }
+        // Nobody may ever ask for the events of Pods that are long gone.
+        if let Err(error) = events::list(&self.engine.dirs) {
+            tracing::debug!(%error, "old events stay");
         }
         if let Some(engine) = Rc::into_inner(self.engine) {
             engine.close().await?;
