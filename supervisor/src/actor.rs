@@ -2,9 +2,11 @@
 //!
 //! It awaits no effect, so a deletion is always heard. What it decides is in `carob_core`.
 
+use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
+use carob_core::action::Action;
 use carob_core::decide::Outcome;
 use carob_core::event::Event;
 use carob_core::pod::Pod;
@@ -15,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::events::Journal;
-use crate::executor::Executor;
+use crate::executor::Source;
 use crate::failpoint::boundary;
 use crate::life::Past;
 use crate::record::{Claim, Mirror, RecordError, View};
@@ -23,6 +25,24 @@ use crate::watch::{Update, Watch};
 
 /// How soon a record that could not be written is tried again.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Carries out what is decided for one Pod: each action ends in the event that answers it, told to the actor's inbox.
+pub trait Effects: 'static {
+    /// The Pod.
+    fn pod(&self) -> Rc<Pod>;
+
+    /// Where its containers come from.
+    fn source(&self) -> &Source;
+
+    /// Finds what a supervisor that was killed left, and tells of it.
+    fn adopt(self: Rc<Self>, state: &PodState, same_boot: bool) -> impl Future<Output = ()>;
+
+    /// Does one action.
+    fn run(self: Rc<Self>, action: Action) -> impl Future<Output = ()>;
+
+    /// Nothing is left of the Pod to be heard of.
+    fn close(&self) -> impl Future<Output = ()>;
+}
 
 /// What of a Pod is its actor's alone.
 pub struct Own {
@@ -39,7 +59,7 @@ pub struct Own {
 }
 
 /// Runs one Pod from its first sandbox, or from where another supervisor was killed, to its last trace.
-pub struct Actor {
+pub struct Actor<E> {
     pod: Rc<Pod>,
     state: PodState,
     past: Past,
@@ -47,32 +67,31 @@ pub struct Actor {
     claim: Claim,
     mirror: Mirror,
     journal: Journal,
-    executor: Rc<Executor>,
+    effects: Rc<E>,
     inbox: mpsc::UnboundedReceiver<Event>,
-    /// Actions under way.
-    effects: JoinSet<()>,
+    under_way: JoinSet<()>,
     watch: Watch,
 }
 
-impl Actor {
+impl<E: Effects> Actor<E> {
     /// An actor that is ready to [`run`](Self::run).
     pub fn new(
         own: Own,
-        executor: Rc<Executor>,
+        effects: Rc<E>,
         inbox: mpsc::UnboundedReceiver<Event>,
         watch: Watch,
     ) -> Self {
         Self {
-            pod: executor.pod(),
+            pod: effects.pod(),
             state: own.state,
             past: own.past,
             clock: own.clock,
             mirror: own.claim.mirror(),
             journal: own.journal,
             claim: own.claim,
-            executor,
+            effects,
             inbox,
-            effects: JoinSet::new(),
+            under_way: JoinSet::new(),
             watch,
         }
     }
@@ -101,16 +120,16 @@ impl Actor {
                 last = Some(status);
             }
             // Their results have come as events.
-            while self.effects.try_join_next().is_some() {}
+            while self.under_way.try_join_next().is_some() {}
             for action in decision.actions {
-                let executor = self.executor.clone();
-                self.effects
-                    .spawn_local(async move { executor.run(action).await });
+                let effects = self.effects.clone();
+                self.under_way
+                    .spawn_local(async move { effects.run(action).await });
             }
             if let Some(outcome) = decision.done {
                 // A pull that nobody wants any more may go on for long.
-                self.effects.shutdown().await;
-                self.executor.close().await;
+                self.under_way.shutdown().await;
+                self.effects.close().await;
                 if let Err(error) = self.mirror.remove().await {
                     tracing::warn!(%error, "a copy of the record is left to the record's own removal");
                 }
@@ -121,7 +140,7 @@ impl Actor {
                 return Ok(outcome);
             }
             tokio::select! {
-                // The executor keeps a sender, so there is always one.
+                // The effects keep a sender, so there is always one.
                 Some(event) = self.inbox.recv() => {
                     self.observe(event);
                 }
@@ -137,7 +156,7 @@ impl Actor {
             return;
         }
         let same_boot = self.past == Past::SameBoot;
-        self.executor.adopt(&self.state, same_boot).await;
+        self.effects.clone().adopt(&self.state, same_boot).await;
         self.state.resume();
         while let Ok(event) = self.inbox.try_recv() {
             self.observe(event);
@@ -156,7 +175,7 @@ impl Actor {
         boundary();
         while let Err(error) = self.claim.save(&View::new(
             &self.pod,
-            self.executor.source(),
+            self.effects.source(),
             self.clock.mark(),
             &self.state,
         )) {

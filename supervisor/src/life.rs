@@ -6,7 +6,7 @@ use carob_core::state::PodState;
 
 use crate::clock::Clock;
 use crate::dirs::Dirs;
-use crate::executor::Source;
+pub use crate::executor::Source;
 use crate::failpoint::boundary;
 use crate::record::{Claim, Record, RecordError, View};
 

@@ -25,7 +25,7 @@ const UNKNOWN: &str = "the container was gone when its supervisor came back";
 impl Executor {
     /// Takes over what the record of the Pod says there is, and tells what became of it since. What it tells is to
     /// be observed before the next decision.
-    pub async fn adopt(self: &Rc<Self>, state: &PodState, same_boot: bool) {
+    pub(super) async fn find(self: &Rc<Self>, state: &PodState, same_boot: bool) {
         self.adopt_images(state);
         let instances = instances(state);
         let Some(record) = &state.observed.sandbox else {

@@ -25,10 +25,12 @@ use carob_bundles::image::store::Owner;
 use carob_core::action::Action;
 use carob_core::event::Event;
 use carob_core::pod::{Container, Pod};
+use carob_core::state::PodState;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use crate::actor::Effects;
 use crate::dirs::hex;
 use crate::engine::Engine;
 use crate::failpoint::boundary;
@@ -102,24 +104,27 @@ impl Executor {
             asked: Asked::default(),
         }
     }
+}
 
-    /// The Pod.
-    pub fn pod(&self) -> Rc<Pod> {
+impl Effects for Executor {
+    fn pod(&self) -> Rc<Pod> {
         self.pod.clone()
     }
 
-    /// Where its containers come from.
-    pub fn source(&self) -> &Source {
+    fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Nothing is left of the Pod to be heard of.
-    pub async fn close(&self) {
+    async fn adopt(self: Rc<Self>, state: &PodState, same_boot: bool) {
+        self.find(state, same_boot).await;
+    }
+
+    async fn close(&self) {
         self.events.close().await;
     }
 
-    /// Does one action and answers with its event. What was done before is found and answered as if just done.
-    pub async fn run(self: Rc<Self>, action: Action) {
+    /// What was done before is found and answered as if just done.
+    async fn run(self: Rc<Self>, action: Action) {
         match action {
             Action::CreateSandbox { attempt } => self.create_sandbox(attempt).await,
             Action::RemoveSandbox { attempt } => self.remove_sandbox(attempt).await,
@@ -178,7 +183,9 @@ impl Executor {
             }
         }
     }
+}
 
+impl Executor {
     /// An actor that has ended needs no answer.
     fn tell(&self, event: Event) {
         boundary();
