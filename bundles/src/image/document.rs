@@ -36,10 +36,32 @@ pub(crate) struct Manifest {
 
 /// A blob as a manifest names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Blob {
+pub struct Blob {
+    /// What it is.
+    pub media_type: String,
+    /// Of its content.
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+}
+
+impl Document {
+    /// The media type that the document itself names, else that of its kind.
+    pub(crate) fn media_type(&self, bytes: &[u8]) -> String {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            media_type: Option<String>,
+        }
+        let named = serde_json::from_slice::<Named>(bytes).ok();
+        let kind = match self {
+            Self::Index(_) => MediaType::ImageIndex,
+            Self::Manifest(_) => MediaType::ImageManifest,
+        };
+        named
+            .and_then(|named| named.media_type)
+            .unwrap_or_else(|| kind.to_string())
+    }
 }
 
 /// Reads a document whose digest has been checked. `media_type` is what the registry or the pointing
@@ -140,6 +162,7 @@ fn check_manifest(what: &str, manifest: &ImageManifest) -> Result<Manifest> {
 pub(crate) fn blob(what: &str, descriptor: &Descriptor) -> Result<Blob> {
     let digest = descriptor.digest().to_string().parse::<Digest>();
     Ok(Blob {
+        media_type: descriptor.media_type().to_string(),
         digest: digest.map_err(|error| ImageError::refused(what, error.to_string()))?,
         size: descriptor.size(),
     })

@@ -115,6 +115,22 @@ impl ImageError {
         }
     }
 
+    /// The same, with what was said by those who were asked before.
+    pub(crate) fn after(mut self, others: &[String]) -> Self {
+        if others.is_empty() {
+            return self;
+        }
+        let others = format!(" (mirrors: {})", others.join("; "));
+        match &mut self {
+            Self::NotFound { detail: text, .. }
+            | Self::Unauthorized { detail: text, .. }
+            | Self::Unavailable { reason: text, .. }
+            | Self::Refused { reason: text, .. } => text.push_str(&others),
+            _ => {}
+        }
+        self
+    }
+
     pub(crate) fn refused(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Refused {
             what: what.into(),

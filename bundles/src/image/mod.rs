@@ -3,7 +3,7 @@
 pub mod config;
 mod copy;
 pub mod digest;
-mod document;
+pub mod document;
 pub mod error;
 pub mod import;
 mod merged;

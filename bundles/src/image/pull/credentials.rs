@@ -124,20 +124,27 @@ impl Credentials {
 
     /// The login for an image: that of the longest path which leads to it, as Kubernetes does.
     pub(super) fn find(&self, reference: &Reference) -> Option<&Login> {
-        if self.everywhere.is_some() {
-            return self.everywhere.as_ref();
-        }
         let registry = reference.registry();
         let hosts: &[&str] = if registry == "docker.io" {
             &HUB_KEYS
         } else {
             &[registry]
         };
+        self.everywhere
+            .as_ref()
+            .or_else(|| self.longest(hosts, reference.repository()))
+    }
+
+    /// The login for a mirror of a repository. One that was given for the registry itself is nothing to its mirrors.
+    pub(super) fn find_for(&self, host: &str, repository: &str) -> Option<&Login> {
+        self.longest(&[host], repository)
+    }
+
+    fn longest(&self, hosts: &[&str], repository: &str) -> Option<&Login> {
         let fits = |place: &str| {
-            hosts.iter().any(|host| {
-                let full = format!("{host}/{}/", reference.repository());
-                full.starts_with(&format!("{place}/"))
-            })
+            hosts
+                .iter()
+                .any(|host| format!("{host}/{repository}/").starts_with(&format!("{place}/")))
         };
         self.by_place
             .iter()

@@ -2,20 +2,19 @@
 
 use reqwest::header::CONTENT_TYPE;
 
-use super::registry::Registry;
+use super::registry::{Asked, Registry};
 use crate::image::digest::Digest;
 use crate::image::document::{
-    self, DOCKER_INDEX, DOCKER_MANIFEST, Document, MAX_DOCUMENT, Manifest,
+    self, Blob, DOCKER_INDEX, DOCKER_MANIFEST, Document, MAX_DOCUMENT, Manifest,
 };
 use crate::image::error::{ImageError, Result};
 use crate::image::platform::Host;
 
 /// What a reference stands for.
 pub(super) struct Resolved {
-    /// Of the document that the reference itself names: an index or manifest.
-    pub digest: Digest,
+    /// What the reference itself names first, the manifest last.
+    pub documents: Vec<(Blob, Vec<u8>)>,
     pub manifest: Manifest,
-    pub bytes: Vec<u8>,
 }
 
 /// An index may point to an index; no tool nests deeper.
@@ -26,13 +25,13 @@ impl Registry {
     pub(super) async fn resolve(&self, host: &Host) -> Result<Resolved> {
         let mut wanted = self.image.digest().cloned();
         let mut size = None;
-        let mut top = None;
+        let mut documents = Vec::new();
         for _ in 0..MAX_DEPTH {
-            let name = match (&wanted, self.image.tag()) {
-                (Some(digest), _) => digest.to_string(),
-                (None, tag) => tag.unwrap_or("latest").to_owned(),
+            let (asked, name) = match (&wanted, self.image.tag()) {
+                (Some(digest), _) => (Asked::Pull, digest.to_string()),
+                (None, tag) => (Asked::Resolve, tag.unwrap_or("latest").to_owned()),
             };
-            let (bytes, media_type) = self.manifest(&name).await?;
+            let (bytes, media_type) = self.manifest(asked, &name).await?;
             let digest = Digest::of(&bytes);
             let what = format!("manifest {digest} of {}", self.image);
             if wanted.as_ref().is_some_and(|wanted| *wanted != digest)
@@ -44,13 +43,18 @@ impl Registry {
                 );
                 return Err(ImageError::refused(what, reason));
             }
-            let top = top.get_or_insert_with(|| digest.clone()).clone();
-            match document::parse(&what, &bytes, media_type.as_deref())? {
+            let parsed = document::parse(&what, &bytes, media_type.as_deref())?;
+            let blob = Blob {
+                media_type: parsed.media_type(&bytes),
+                digest,
+                size: bytes.len() as u64,
+            };
+            documents.push((blob, bytes));
+            match parsed {
                 Document::Manifest(manifest) => {
                     return Ok(Resolved {
-                        digest: top,
+                        documents,
                         manifest,
-                        bytes,
                     });
                 }
                 Document::Index(entries) => {
@@ -68,13 +72,13 @@ impl Registry {
         ))
     }
 
-    async fn manifest(&self, name: &str) -> Result<(Vec<u8>, Option<String>)> {
+    async fn manifest(&self, asked: Asked, name: &str) -> Result<(Vec<u8>, Option<String>)> {
         let accept = format!(
             "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
              {DOCKER_INDEX}, {DOCKER_MANIFEST}"
         );
         let (bytes, response) = self
-            .document(&format!("manifests/{name}"), &accept, MAX_DOCUMENT)
+            .document(asked, &format!("manifests/{name}"), &accept, MAX_DOCUMENT)
             .await?;
         let header = |name: &str| {
             response

@@ -3,9 +3,13 @@
 
 mod blob;
 mod credentials;
+mod host;
+mod hosts;
 mod manifest;
 mod options;
+mod partial;
 mod registry;
+mod remote;
 mod retry;
 mod token;
 
@@ -18,17 +22,16 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
-use self::blob::Partial;
+pub use self::blob::Sink;
 pub use self::credentials::{Credentials, Login};
+pub use self::hosts::DEFAULT_DIRECTORY as DEFAULT_HOSTS_DIRECTORY;
 pub use self::options::PullOptions;
-use self::registry::Registry;
-use super::config::{self, ParsedConfig};
+use self::partial::Partial;
+pub use self::remote::{Remote, RemoteImage};
 use super::digest::Digest;
 use super::document::Blob;
-use super::error::{ImageError, IoContext, Result};
-use super::import::check_layers;
+use super::error::{IoContext, Result};
 use super::overlay::Image;
-use super::platform::Host;
 use super::progress::Progress;
 use super::reference::Reference;
 use super::store::{NewImage, Store, Unpacking};
@@ -41,56 +44,35 @@ impl Store {
     /// Must run on a tokio runtime with its timer and I/O enabled.
     ///
     /// # Errors
-    /// [`ImageError::NotFound`], [`ImageError::Unauthorized`], [`ImageError::RateLimited`] and
-    /// [`ImageError::Unavailable`] are the registry's; [`ImageError::Refused`] and [`ImageError::Layer`] the
-    /// image's; [`ImageError::Io`] this machine's.
+    /// [`ImageError::NotFound`](super::error::ImageError::NotFound),
+    /// [`ImageError::Unauthorized`](super::error::ImageError::Unauthorized),
+    /// [`ImageError::RateLimited`](super::error::ImageError::RateLimited) and
+    /// [`ImageError::Unavailable`](super::error::ImageError::Unavailable) are the registry's;
+    /// [`ImageError::Refused`](super::error::ImageError::Refused) and
+    /// [`ImageError::Layer`](super::error::ImageError::Layer) the image's;
+    /// [`ImageError::Io`](super::error::ImageError::Io) this machine's.
     pub async fn pull(&self, reference: &Reference, options: &PullOptions) -> Result<Image> {
-        let host = Host::current();
-        let registry = Arc::new(Registry::new(reference, options).await?);
-        let resolved = registry.resolve(&host).await?;
-        let manifest = resolved.manifest;
-        let config_bytes = registry
-            .blob(&manifest.config.digest, manifest.config.size)
-            .await?;
-        let ParsedConfig { config, diff_ids } = config::parse(&config_bytes, &host)?;
-        let what = format!("image {reference}");
-        check_layers(&what, &diff_ids, manifest.layers.len(), &options.limits)?;
-        if let Some(large) = manifest
-            .layers
-            .iter()
-            .find(|layer| layer.size > options.limits.bytes)
-        {
-            let reason = format!(
-                "layer {} has {} bytes, more than {}",
-                large.digest, large.size, options.limits.bytes
-            );
-            return Err(ImageError::refused(what, reason));
-        }
-        (options.progress)(Progress::Resolved {
-            image: reference.to_string(),
-            layers: manifest
-                .layers
-                .iter()
-                .map(|layer| (layer.digest.clone(), layer.size))
-                .collect(),
-        });
-        let (store, ids) = (self.clone(), diff_ids.clone());
+        let remote = Remote::new(reference, options)?;
+        let image = remote.resolve().await?;
+        let (store, ids) = (self.clone(), image.diff_ids.clone());
         let lease = blocking(move || store.lease(&ids)).await?;
-        self.pull_layers(&registry, &manifest.layers, &diff_ids, options)
-            .await?;
+        self.pull_layers(&remote, &image, options).await?;
 
         let mut names = vec![reference.key()];
-        let by_digest = reference.with_digest(resolved.digest).key();
+        let by_digest = reference.with_digest(image.target().digest.clone()).key();
         if !names.contains(&by_digest) {
             names.push(by_digest);
         }
-        let size = manifest.layers.iter().map(|layer| layer.size).sum::<u64>();
         let new = NewImage {
-            config,
-            size: size + config_bytes.len() as u64 + resolved.bytes.len() as u64,
-            config_bytes,
-            manifest_bytes: Some(resolved.bytes),
-            diff_ids,
+            size: image.size(),
+            config: image.config,
+            config_bytes: image.config_bytes,
+            manifest_bytes: image
+                .documents
+                .into_iter()
+                .next_back()
+                .map(|(_, bytes)| bytes),
+            diff_ids: image.diff_ids,
             names,
         };
         let store = self.clone();
@@ -99,47 +81,60 @@ impl Store {
 
     async fn pull_layers(
         &self,
-        registry: &Arc<Registry>,
-        layers: &[Blob],
-        diff_ids: &[Digest],
+        remote: &Remote,
+        image: &RemoteImage,
         options: &PullOptions,
     ) -> Result<()> {
         // Unpacking threads outlive a dropped future, unless told.
         let stop = StopOnDrop(Cancel::default());
-        let turns = Arc::new(Semaphore::new(options.parallel.max(1)));
-        let mut tasks = JoinSet::new();
         let mut seen = BTreeSet::new();
-        for (blob, diff_id) in layers.iter().zip(diff_ids) {
-            if !seen.insert(diff_id) {
-                continue;
-            }
-            let layer = LayerPull {
-                store: self.clone(),
-                registry: registry.clone(),
-                blob: blob.clone(),
-                diff_id: diff_id.clone(),
-                limits: options.limits.clone(),
-                cancel: stop.0.clone(),
-                reporter: Reporter(options.progress.clone()),
-            };
-            let turns = turns.clone();
-            tasks.spawn(async move {
-                // Never closed.
-                let _turn = turns.acquire_owned().await;
-                layer.run().await
+        let layers = image.layers.iter().zip(&image.diff_ids);
+        let pulls = layers
+            .filter(|(_, diff_id)| seen.insert(*diff_id))
+            .map(|(blob, diff_id)| {
+                let layer = LayerPull {
+                    store: self.clone(),
+                    remote: remote.clone(),
+                    blob: blob.clone(),
+                    diff_id: diff_id.clone(),
+                    limits: options.limits.clone(),
+                    cancel: stop.0.clone(),
+                    reporter: Reporter(options.progress.clone()),
+                };
+                layer.run()
             });
-        }
-        while let Some(result) = tasks.join_next().await {
-            joined(result)?;
-        }
-        Ok(())
+        in_parallel(options.parallel, pulls.collect()).await
     }
+}
+
+/// Does several things, so many at a time, until all are done or one has failed; dropped, they all stop.
+///
+/// # Errors
+/// The first one's.
+pub async fn in_parallel<F>(at_once: usize, works: Vec<F>) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let turns = Arc::new(Semaphore::new(at_once.max(1)));
+    let mut tasks = JoinSet::new();
+    for work in works {
+        let turns = turns.clone();
+        tasks.spawn(async move {
+            // Never closed.
+            let _turn = turns.acquire_owned().await;
+            work.await
+        });
+    }
+    while let Some(result) = tasks.join_next().await {
+        joined(result)?;
+    }
+    Ok(())
 }
 
 /// One layer on its way.
 struct LayerPull {
     store: Store,
-    registry: Arc<Registry>,
+    remote: Remote,
     blob: Blob,
     diff_id: Digest,
     limits: Limits,
@@ -165,11 +160,8 @@ impl LayerPull {
         }
         let path = self.store.partial_path(&self.blob.digest);
         let (partial_path, size) = (path.clone(), self.blob.size);
-        let partial = blocking(move || Partial::open(&partial_path, size)).await?;
-        let partial = self
-            .registry
-            .receive(&self.blob, partial, &self.reporter)
-            .await?;
+        let mut partial = blocking(move || Partial::open(&partial_path, size)).await?;
+        self.remote.receive(&self.blob, &mut partial).await?;
         blocking(move || {
             let Self {
                 store,

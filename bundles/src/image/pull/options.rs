@@ -13,11 +13,9 @@ use crate::image::unpack::Limits;
 pub struct PullOptions {
     /// Logins.
     pub credentials: Credentials,
-    /// Registries (`host[:port]`) that are spoken to in plain HTTP. Those on loopback are anyway, unless they
-    /// answer to HTTPS with one of `ca_certificates`.
-    pub insecure: Vec<String>,
-    /// PEM files of certificate authorities to trust besides the system's.
-    pub ca_certificates: Vec<PathBuf>,
+    /// Containerd's directory of `HOST/hosts.toml` ([`super::DEFAULT_HOSTS_DIRECTORY`]): mirrors, authorities, plain
+    /// HTTP. Without one, registries on loopback are spoken to in plain HTTP and all others in HTTPS.
+    pub hosts_directory: Option<PathBuf>,
     /// Bounds of each layer.
     pub limits: Limits,
     /// How many layers are received and unpacked at a time.
@@ -34,8 +32,7 @@ impl Default for PullOptions {
     fn default() -> Self {
         Self {
             credentials: Credentials::default(),
-            insecure: Vec::new(),
-            ca_certificates: Vec::new(),
+            hosts_directory: None,
             limits: Limits::default(),
             // Docker's and containerd's number.
             parallel: 3,

@@ -1,333 +1,152 @@
-//! Requests to one registry for one image, with everything bounded that it can send.
+//! The servers of one image: the mirrors of its registry in turn, then the registry itself.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, RANGE, RETRY_AFTER};
-use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Client, Response, StatusCode, Url};
-use serde::Deserialize;
-use tokio::sync::Mutex;
+use reqwest::Response;
 
-use super::credentials::Login;
+use super::host::Host;
+use super::hosts;
 use super::options::PullOptions;
 use super::retry::Tries;
 use crate::image::digest::Digest;
-use crate::image::error::{ImageError, IoContext, Result};
+use crate::image::error::{ImageError, Result};
 use crate::image::reference::Reference;
 
 /// A registry, as far as one image is concerned.
 pub(super) struct Registry {
-    pub(super) http: Client,
-    /// `https://HOST/v2/REPOSITORY/`.
-    base: Url,
     pub(super) image: Reference,
-    pub(super) login: Option<Login>,
-    /// What the registry wanted last.
-    authorization: Mutex<Option<HeaderValue>>,
+    /// Never empty; the last one is the registry itself.
+    hosts: Vec<Arc<Host>>,
 }
 
-/// The largest explanation of an error that is read.
-const MAX_ERROR: u64 = 64 << 10;
-const MAX_REDIRECTS: usize = 10;
+/// What is asked of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// What a tag stands for.
+    Resolve,
+    /// Content by its digest.
+    Pull,
+}
 
 impl Registry {
-    /// Nothing is sent yet, except to find out what a loopback registry speaks.
-    pub(super) async fn new(image: &Reference, options: &PullOptions) -> Result<Self> {
+    /// Nothing is sent yet.
+    pub(super) fn new(image: &Reference, options: &PullOptions) -> Result<Self> {
         // An error means that the program has chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let host = if image.registry() == "docker.io" {
-            "registry-1.docker.io"
-        } else {
-            image.registry()
-        };
-        let loopback = is_loopback(host);
-        let mut builder = Client::builder()
-            .user_agent(concat!("carob/", env!("CARGO_PKG_VERSION")))
-            .referer(false)
-            .redirect(Policy::custom(redirect))
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.stall_timeout);
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        let mut certificates = Vec::new();
-        for path in &options.ca_certificates {
-            let pem = std::fs::read(path).at("read", path)?;
-            let parsed = Certificate::from_pem_bundle(&pem)
-                .ok()
-                .filter(|bundle| !bundle.is_empty());
-            let refuse =
-                || ImageError::refused(path.display().to_string(), "it holds no PEM certificate");
-            certificates.extend(parsed.ok_or_else(refuse)?);
-        }
-        let http = builder
-            .tls_certs_merge(certificates)
-            .build()
-            .map_err(|error| ImageError::Unavailable {
-                image: image.to_string(),
-                registry: image.registry().to_owned(),
-                reason: cause(&error),
-            })?;
-        let url = |scheme: &str| {
-            let text = format!("{scheme}://{host}/v2/{}/", image.repository());
-            Url::parse(&text).map_err(|error| ImageError::InvalidName {
-                name: image.to_string(),
-                reason: error.to_string(),
-            })
-        };
-        let plain = if options
-            .insecure
-            .iter()
-            .any(|insecure| insecure == image.registry())
-        {
-            true
-        } else if !loopback || url("https")?.port_or_known_default() == Some(443) {
-            false
-        } else {
-            // With certificates given, the one on loopback may be what they are for.
-            options.ca_certificates.is_empty() || http.get(url("https")?).send().await.is_err()
-        };
+        let configured = hosts::of(image.registry(), options.hosts_directory.as_deref())?;
+        let hosts = configured
+            .into_iter()
+            .map(|config| Host::new(image, config, options));
         Ok(Self {
-            http,
-            base: url(if plain { "http" } else { "https" })?,
             image: image.clone(),
-            login: options.credentials.find(image).cloned(),
-            authorization: Mutex::new(None),
+            hosts: hosts.collect::<Result<_>>()?,
         })
     }
 
-    pub(super) fn is_secure(&self) -> bool {
-        self.base.scheme() == "https"
+    /// Who may be asked this, in turn.
+    pub(super) fn hosts(&self, asked: Asked) -> Result<Turn<'_>> {
+        let able = |host: &&Arc<Host>| match asked {
+            Asked::Resolve => host.resolve,
+            Asked::Pull => host.pull,
+        };
+        let mut hosts: Vec<_> = self.hosts.iter().filter(able).collect();
+        let Some(last) = hosts.pop() else {
+            let reason = "hosts.toml names no server with the capabilities to resolve and to pull";
+            return Err(ImageError::refused(self.image.to_string(), reason));
+        };
+        hosts.retain(|host| !host.is_away());
+        hosts.push(last);
+        Ok(Turn {
+            hosts,
+            at: 0,
+            passed: Vec::new(),
+            tries: Tries::new(),
+        })
     }
 
-    /// A document in memory and its media type, tried several times.
+    /// A document in memory, from whoever has it.
     pub(super) async fn document(
         &self,
+        asked: Asked,
         path: &str,
         accept: &str,
         limit: u64,
     ) -> Result<(Vec<u8>, Response)> {
-        let mut tries = Tries::new();
+        let mut turn = self.hosts(asked)?;
         loop {
-            let result = async {
-                let mut response = self.get(path, accept, 0).await?;
-                let body = read(&mut response, limit)
-                    .await
-                    .map_err(|error| self.broken_body(error))?;
-                Ok((body, response))
-            };
-            match result.await {
+            match turn.host().document(path, accept, limit).await {
                 Ok(document) => return Ok(document),
-                Err(error) => tries.again(error).await?,
+                Err(error) => turn.next(error).await?,
             }
         }
     }
 
     /// A blob in memory, verified.
     pub(super) async fn blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>> {
-        let (bytes, _) = self
-            .document(&format!("blobs/{digest}"), "*/*", size)
-            .await?;
-        if bytes.len() as u64 != size || Digest::of(&bytes) != *digest {
-            let reason = format!("the registry sends other content than {digest} of {size} bytes");
-            return Err(ImageError::refused("image configuration", reason));
-        }
-        Ok(bytes)
-    }
-
-    /// One request, with a login if the registry asks for it. The status is 200, or 206 when `from` is not 0.
-    pub(super) async fn get(&self, path: &str, accept: &str, from: u64) -> Result<Response> {
-        let url = self
-            .base
-            .join(path)
-            .map_err(|error| self.unavailable(error.to_string()))?;
-        let mut authorization = self.authorization.lock().await.clone();
-        let mut asked = false;
+        let mut turn = self.hosts(Asked::Pull)?;
+        let path = format!("blobs/{digest}");
         loop {
-            let mut request = self.http.get(url.clone()).header(ACCEPT, accept);
-            if from > 0 {
-                request = request.header(RANGE, format!("bytes={from}-"));
-            }
-            if let Some(value) = &authorization {
-                request = request.header(AUTHORIZATION, value.clone());
-            }
-            let response = request
-                .send()
-                .await
-                .map_err(|error| self.transport(error))?;
-            match response.status() {
-                StatusCode::OK => return Ok(response),
-                StatusCode::PARTIAL_CONTENT if from > 0 => return Ok(response),
-                StatusCode::UNAUTHORIZED if !asked => {
-                    asked = true;
-                    // Other layers wait here, and then use what the first one got.
-                    let mut current = self.authorization.lock().await;
-                    if *current == authorization {
-                        *current = Some(self.authorize(response.headers()).await?);
-                    }
-                    authorization.clone_from(&current);
+            let error = match turn.host().document(&path, "*/*", size).await {
+                Ok((bytes, _)) if bytes.len() as u64 == size && Digest::of(&bytes) == *digest => {
+                    return Ok(bytes);
                 }
-                _ => return Err(self.failed(response).await),
-            }
-        }
-    }
-
-    /// The error for any other status.
-    async fn failed(&self, response: Response) -> ImageError {
-        let status = response.status();
-        let (image, registry) = (self.image.to_string(), self.image.registry().to_owned());
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok());
-        let retry_after = retry_after
-            .and_then(|text| text.trim().parse().ok())
-            .map(Duration::from_secs);
-        let body = bounded(response, MAX_ERROR).await.unwrap_or_default();
-        let detail = match text(&body) {
-            text if text.is_empty() => status.to_string(),
-            text => text,
-        };
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ImageError::Unauthorized {
-                image,
-                registry,
-                detail,
-            },
-            StatusCode::NOT_FOUND => ImageError::NotFound { image, detail },
-            StatusCode::TOO_MANY_REQUESTS => ImageError::RateLimited {
-                registry,
-                retry_after,
-            },
-            status if status.is_client_error() => ImageError::refused(
-                format!("the request for {image}"),
-                format!("the registry answers {status}: {detail}"),
-            ),
-            status => self.unavailable(format!("it answers {status}: {detail}")),
-        }
-    }
-
-    pub(super) fn unavailable(&self, reason: String) -> ImageError {
-        let registry = self.image.registry().to_owned();
-        ImageError::Unavailable {
-            image: self.image.to_string(),
-            registry,
-            reason,
-        }
-    }
-
-    /// A connection that was not made or broke. What a redirect may not do is no use to try again.
-    pub(super) fn transport(&self, error: reqwest::Error) -> ImageError {
-        if error.is_redirect() {
-            return ImageError::refused(format!("the request for {}", self.image), cause(&error));
-        }
-        self.unavailable(cause(&error))
-    }
-
-    pub(super) fn broken_body(&self, error: BodyError) -> ImageError {
-        match error {
-            BodyError::Transport(error) => self.transport(error),
-            BodyError::TooLarge(limit) => ImageError::refused(
-                format!("the registry's answer for {}", self.image),
-                format!("it is longer than {limit} bytes"),
-            ),
+                Ok(_) => {
+                    let reason =
+                        format!("the registry sends other content than {digest} of {size} bytes");
+                    ImageError::refused("image configuration", reason)
+                }
+                Err(error) => error,
+            };
+            turn.next(error).await?;
         }
     }
 }
 
-/// Redirects lead to storage servers. They may not leave HTTPS, nor go round in circles.
-fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
-    match attempt.url().scheme() {
-        "https" => {}
-        "http" if !was_secure => {}
-        "http" => return attempt.error("the registry redirects from https to http"),
-        _ => return attempt.error("the registry redirects to something that is not http"),
+/// One request's way from server to server.
+pub(super) struct Turn<'a> {
+    hosts: Vec<&'a Arc<Host>>,
+    at: usize,
+    /// What those said that were asked before.
+    passed: Vec<String>,
+    tries: Tries,
+}
+
+impl Turn<'_> {
+    /// Whose turn it is.
+    pub(super) fn host(&self) -> &Host {
+        self.hosts[self.at]
     }
-    if attempt.previous().len() > MAX_REDIRECTS {
-        return attempt.error("the registry redirects too often");
+
+    /// There was progress: the tries count from new.
+    pub(super) fn progressed(&mut self) {
+        self.tries = Tries::new();
     }
-    attempt.follow()
-}
 
-/// `localhost` and addresses of this machine alone.
-fn is_loopback(registry: &str) -> bool {
-    let host = match registry.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => registry.split(':').next().unwrap_or(registry),
-    };
-    host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-/// Why a body could not be read.
-#[derive(Debug)]
-pub(super) enum BodyError {
-    Transport(reqwest::Error),
-    TooLarge(u64),
-}
-
-/// A body of at most `limit` bytes.
-pub(super) async fn bounded(mut response: Response, limit: u64) -> Result<Vec<u8>, BodyError> {
-    read(&mut response, limit).await
-}
-
-async fn read(response: &mut Response, limit: u64) -> Result<Vec<u8>, BodyError> {
-    if response
-        .content_length()
-        .is_some_and(|length| length > limit)
-    {
-        return Err(BodyError::TooLarge(limit));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(BodyError::Transport)? {
-        if body.len() as u64 + chunk.len() as u64 > limit {
-            return Err(BodyError::TooLarge(limit));
+    /// Another one may do better than the one that made this error; the last one is tried again after a while if
+    /// its error may pass.
+    ///
+    /// # Errors
+    /// The last one's, with what the others said.
+    pub(super) async fn next(&mut self, error: ImageError) -> Result<()> {
+        if self.has_others() {
+            let host = self.host();
+            tracing::warn!(%error, mirror = host.name, "the next server is asked instead");
+            host.note(&error);
+            self.passed.push(format!("{}: {error}", host.name));
+            self.at += 1;
+            return Ok(());
         }
-        body.extend_from_slice(&chunk);
+        let passed = std::mem::take(&mut self.passed);
+        self.tries
+            .again(error)
+            .await
+            .map_err(|error| error.after(&passed))?;
+        self.passed = passed;
+        Ok(())
     }
-    Ok(body)
-}
 
-/// The first message of an error document (OCI distribution specification, "Error Codes"), fit for a terminal.
-pub(super) fn text(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<Error>,
+    /// True when the registry itself has not been asked yet.
+    pub(super) fn has_others(&self) -> bool {
+        self.at + 1 < self.hosts.len()
     }
-    #[derive(Deserialize)]
-    struct Error {
-        code: Option<String>,
-        message: Option<String>,
-    }
-    let parsed: Option<Errors> = serde_json::from_slice(body).ok();
-    let first = parsed.and_then(|errors| errors.errors.into_iter().next());
-    let text = match first {
-        Some(Error {
-            message: Some(message),
-            ..
-        }) if !message.is_empty() => message,
-        Some(Error {
-            code: Some(code), ..
-        }) => code,
-        _ => String::new(),
-    };
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
-}
-
-/// The innermost cause: the outer ones repeat the URL.
-fn cause(error: &reqwest::Error) -> String {
-    let mut source: &dyn std::error::Error = error;
-    while let Some(inner) = source.source() {
-        source = inner;
-    }
-    source
-        .to_string()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(300)
-        .collect()
 }

@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::registry::{Registry, bounded, text};
+use super::host::{Host, bounded, text};
 use crate::image::error::{ImageError, Result};
 
 /// Tokens are some kilobytes.
@@ -21,7 +21,7 @@ struct Token {
     access_token: Option<String>,
 }
 
-impl Registry {
+impl Host {
     /// The `Authorization` header that the registry's challenge asks for.
     pub(super) async fn authorize(&self, headers: &HeaderMap) -> Result<HeaderValue> {
         let challenges: Vec<&str> = headers
@@ -122,7 +122,7 @@ impl Registry {
     fn unauthorized(&self, detail: &str) -> ImageError {
         ImageError::Unauthorized {
             image: self.image.to_string(),
-            registry: self.image.registry().to_owned(),
+            registry: self.name.clone(),
             detail: detail.to_owned(),
         }
     }

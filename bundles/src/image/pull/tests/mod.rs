@@ -2,6 +2,7 @@
 
 mod auth;
 mod broken;
+mod mirrors;
 mod real;
 mod resume;
 mod server;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 
 use self::server::{Reply, Request, Server};
 use super::*;
+use crate::image::error::ImageError;
 use crate::image::testing::{Archive, LAYER, MANIFEST, gzip, host_arch};
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -126,6 +128,14 @@ impl Ground {
             options,
             progress,
         }
+    }
+
+    /// What `hosts.toml` says of the registry of this image from now on.
+    fn configure(&mut self, registry: &str, hosts: &str) {
+        let directory = self.top.path().join("certs.d");
+        fs::create_dir_all(directory.join(registry)).unwrap();
+        fs::write(directory.join(registry).join("hosts.toml"), hosts).unwrap();
+        self.options.hosts_directory = Some(directory);
     }
 
     async fn pull(&self, image: &str) -> Result<Image> {

@@ -235,7 +235,7 @@ async fn passwords_and_certificates() {
         ground.refused(&image).await,
         ImageError::Refused { .. }
     ));
-    ground.options.ca_certificates = vec![certificate.clone()];
+    ground.configure(&registry.address, &format!("ca = {certificate:?}"));
     assert!(matches!(
         ground.refused(&image).await,
         ImageError::Unauthorized { .. }
@@ -279,7 +279,7 @@ async fn b45_redirects_from_https_to_http_are_refused() {
     layout.index(&[("app", &layout.image(&layers(), json!({}), gzip))]);
     let image = registry.push("oci:layout:app", "app:1", &[]);
     let mut ground = Ground::new();
-    ground.options.ca_certificates = vec![certificate];
+    ground.configure(&registry.address, &format!("ca = {certificate:?}"));
     let error = ground.refused(&image).await.to_string();
     assert!(error.contains("redirects from https to http"), "{error}");
     assert_eq!(elsewhere.requests("").len(), 0);
