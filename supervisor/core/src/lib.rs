@@ -6,6 +6,7 @@ pub mod decide;
 pub mod encode;
 pub mod env;
 pub mod event;
+pub mod eviction;
 pub mod explain;
 pub mod parse;
 pub mod pod;

@@ -76,6 +76,9 @@ fn spec(spec: &PodSpec) -> Value {
         ),
         ("volumes", list(&spec.volumes, volume)),
     ]);
+    if spec.priority != 0 {
+        value["priority"] = json!(spec.priority);
+    }
     // Always there, as the API server has it.
     value["securityContext"] = pod_security(&spec.security);
     value

@@ -5,7 +5,7 @@
 //!                                     ▲──────────────────actions──────────────┘
 //! ```
 
-mod duration;
+pub(crate) mod duration;
 mod narrator;
 mod script;
 mod words;

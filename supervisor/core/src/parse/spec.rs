@@ -70,6 +70,7 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
             .text("restartPolicy")
             .and_then(|f| restart_policy(&f))
             .unwrap_or_default(),
+        priority: priority(o),
         termination_grace_period_seconds: grace,
         active_deadline_seconds: o
             .get("activeDeadlineSeconds")
@@ -133,6 +134,28 @@ fn unsupported_values(o: &mut Object<'_, '_>) -> bool {
         });
     }
     os.is_some()
+}
+
+/// A machine alone has none but Kubernetes' own two classes (`SystemPriorityClasses`,
+/// `pkg/apis/scheduling/v1/helpers.go`).
+fn priority(o: &mut Object<'_, '_>) -> i32 {
+    const SYSTEM: [(&str, i32); 2] = [
+        ("system-node-critical", 2_000_001_000),
+        ("system-cluster-critical", 2_000_000_000),
+    ];
+    let given = o.get("priority").and_then(|f| {
+        let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
+        i32::try_from(f.integer(range)?).ok()
+    });
+    let class = o.text("priorityClassName").and_then(|f| {
+        let name = f.string()?;
+        let found = SYSTEM.iter().find(|(system, _)| *system == name);
+        if found.is_none() {
+            f.ignore("Carob has no PriorityClass objects; give the number in priority");
+        }
+        found.map(|(_, value)| *value)
+    });
+    given.or(class).unwrap_or(0)
 }
 
 /// A negative grace period is 1 second, as a kubelet takes it.

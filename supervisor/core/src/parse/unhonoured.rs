@@ -82,8 +82,6 @@ pub(super) const POD_SPEC: Others = &[
         Unsupported("it has no runtime classes; remove the field"),
     ),
     ("preemptionPolicy", ONE_MACHINE),
-    ("priority", ONE_MACHINE),
-    ("priorityClassName", ONE_MACHINE),
     (
         "readinessGates",
         Unsupported("nothing could open the gates; remove the field"),

@@ -81,6 +81,10 @@ pub struct PodSpec {
     pub containers: Vec<Container>,
     /// When a container that ended is started again.
     pub restart_policy: RestartPolicy,
+    /// Who goes last when the machine is short of something; higher is more important. What has none has 0, as if no
+    /// `PriorityClass` were the default one.
+    #[serde(default)]
+    pub priority: i32,
     /// Seconds between SIGTERM and SIGKILL; a kubelet takes a negative value for 1.
     pub termination_grace_period_seconds: u64,
     /// Seconds after which an unfinished Pod is failed with `DeadlineExceeded`.
@@ -121,6 +125,7 @@ impl PodSpec {
             init_containers: Vec::new(),
             containers,
             restart_policy: RestartPolicy::default(),
+            priority: 0,
             termination_grace_period_seconds: Self::DEFAULT_GRACE_SECONDS,
             active_deadline_seconds: None,
             volumes: Vec::new(),

@@ -214,7 +214,7 @@ fn the_report_has_every_field_with_its_verdict() {
     let lines: Vec<_> = manifest.report.iter().map(|n| n.line).collect();
     assert!(lines.is_sorted());
     // With an error, the rest is reported as well.
-    let errors = crate::parse(spec("priority: 1\nhostUsers: false")).expect_err("an error");
+    let errors = crate::parse(spec("nodeName: n\nhostUsers: false")).expect_err("an error");
     let verdicts = |path: &str| {
         errors
             .report
@@ -224,7 +224,7 @@ fn the_report_has_every_field_with_its_verdict() {
     };
     assert_eq!(verdicts("spec.hostUsers"), Some(&Verdict::Rejected));
     assert!(matches!(
-        verdicts("spec.priority"),
+        verdicts("spec.nodeName"),
         Some(Verdict::Ignored(_))
     ));
 }

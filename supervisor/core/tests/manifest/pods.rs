@@ -450,7 +450,7 @@ fn spec(volumes: BTreeMap<String, VolumeSource>) -> impl Strategy<Value = PodSpe
         RestartPolicy::OnFailure,
         RestartPolicy::Never,
     ];
-    let times = (any::<u32>(), option::of(1..=i32::MAX as u64));
+    let times = (any::<u32>(), option::of(1..=i32::MAX as u64), any::<i32>());
     let hosts = (
         option::of(name()),
         option::of(name()),
@@ -492,6 +492,7 @@ fn spec(volumes: BTreeMap<String, VolumeSource>) -> impl Strategy<Value = PodSpe
                     restart_policy,
                     termination_grace_period_seconds: times.0.into(),
                     active_deadline_seconds: times.1,
+                    priority: times.2,
                     volumes: volumes
                         .iter()
                         .map(|(name, source)| Volume {
