@@ -3,12 +3,13 @@
 //! actors, timers, records and event logs. With a PERIOD that is not 0 each container has a readiness probe, and each
 //! probe succeeds at once.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use carob::actor::{Actor, Effects, Own};
+use carob::actor::{Actor, AtEnd, Effects, Own};
 use carob::dirs::Dirs;
 use carob::events::Journal;
 use carob::life::{Life, Source};
@@ -18,6 +19,7 @@ use carob_core::decide::Outcome;
 use carob_core::event::{Event, ProbeResult};
 use carob_core::parse::parse_manifest;
 use carob_core::pod::Pod;
+use carob_core::registry::Origin;
 use carob_core::state::PodState;
 use carob_core::status::Phase;
 use jiff::Timestamp;
@@ -81,9 +83,10 @@ async fn run() -> anyhow::Result<()> {
     let (mut actors, mut inboxes) = (JoinSet::new(), Vec::new());
     let mut begun = Duration::ZERO;
     for (number, pod) in parsed.pods.into_iter().enumerate() {
-        let life = Life::begin(&dirs, pod, Source::Manifest)?;
+        let life = Life::begin(&dirs, pod, Source::Manifest, Origin::Run)?;
         let before = cpu()?;
-        let watch = Watch::new(number, sender.clone());
+        let sender = sender.clone();
+        let watch = Watch::new(move |update| drop(sender.send((number, update))));
         let (inbox, actor) = actor(&dirs, life, watch);
         inboxes.push(inbox);
         actors.spawn_local(actor.run());
@@ -113,7 +116,7 @@ async fn run() -> anyhow::Result<()> {
         })?;
     }
     while let Some(ended) = actors.join_next().await {
-        ensure!(ended?? == Outcome::Deleted, "a Pod ended by itself");
+        ensure!(ended??.outcome == Outcome::Deleted, "a Pod ended by itself");
     }
     println!(
         "{:.3} {:.3}",
@@ -144,7 +147,9 @@ fn actor(dirs: &Dirs, life: Life, watch: Watch) -> (UnboundedSender<Event>, Acto
         outbox: outbox.clone(),
     };
     let own = Own {
-        journal: Journal::open(dirs, &effects.pod, "bench"),
+        journal: Rc::new(RefCell::new(Journal::open(dirs, &effects.pod, "bench"))),
+        origin: life.origin,
+        at_end: AtEnd::Forget,
         claim: life.claim,
         clock: life.clock,
         state: life.state,

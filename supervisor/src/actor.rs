@@ -2,6 +2,7 @@
 //!
 //! It awaits no effect, so a deletion is always heard. What it decides is in `carob_core`.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use carob_core::action::Action;
 use carob_core::decide::Outcome;
 use carob_core::event::Event;
 use carob_core::pod::Pod;
+use carob_core::registry::Origin;
 use carob_core::state::PodState;
 use carob_core::status::PodStatus;
 use tokio::sync::mpsc;
@@ -20,7 +22,7 @@ use crate::events::Journal;
 use crate::executor::Source;
 use crate::failpoint::boundary;
 use crate::life::Past;
-use crate::record::{Claim, Mirror, RecordError, View};
+use crate::record::{Claim, Ended, Mirror, RecordError, View};
 use crate::watch::{Update, Watch};
 
 /// How soon a record that could not be written is tried again.
@@ -54,8 +56,59 @@ pub struct Own {
     pub state: PodState,
     /// Whether it has begun before.
     pub past: Past,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// What becomes of its record.
+    pub at_end: AtEnd,
     /// What happened to it.
-    pub journal: Journal,
+    pub journal: Rc<RefCell<Journal>>,
+}
+
+/// What becomes of the record of a Pod that is through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtEnd {
+    /// It goes.
+    Forget,
+    /// It stays, with how the Pod ended, until someone deletes the Pod.
+    Keep,
+}
+
+/// A Pod of which nothing is left but its logs and, perhaps, its record.
+pub struct End {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its record, when that is kept.
+    pub kept: Option<Kept>,
+}
+
+/// The record of a Pod that is through. While it lasts nobody else has the Pod's name.
+pub struct Kept {
+    claim: Claim,
+    mirror: Mirror,
+}
+
+impl Kept {
+    /// Of a Pod that was through when this supervisor began.
+    pub fn new(claim: Claim) -> Self {
+        Self {
+            mirror: claim.mirror(),
+            claim,
+        }
+    }
+
+    /// Forgets the Pod.
+    ///
+    /// # Errors
+    /// When the record can't be removed.
+    pub async fn forget(self) -> Result<(), RecordError> {
+        if let Err(error) = self.mirror.remove().await {
+            tracing::warn!(%error, "a copy of the record is left to the record's own removal");
+        }
+        boundary();
+        self.claim.release()?;
+        boundary();
+        Ok(())
+    }
 }
 
 /// Runs one Pod from its first sandbox, or from where another supervisor was killed, to its last trace.
@@ -66,7 +119,9 @@ pub struct Actor<E> {
     clock: Clock,
     claim: Claim,
     mirror: Mirror,
-    journal: Journal,
+    journal: Rc<RefCell<Journal>>,
+    origin: Origin,
+    at_end: AtEnd,
     effects: Rc<E>,
     inbox: mpsc::UnboundedReceiver<Event>,
     under_way: JoinSet<()>,
@@ -88,6 +143,8 @@ impl<E: Effects> Actor<E> {
             clock: own.clock,
             mirror: own.claim.mirror(),
             journal: own.journal,
+            origin: own.origin,
+            at_end: own.at_end,
             claim: own.claim,
             effects,
             inbox,
@@ -100,16 +157,20 @@ impl<E: Effects> Actor<E> {
     ///
     /// # Errors
     /// When the record can't be removed at the end.
-    pub async fn run(mut self) -> Result<Outcome, RecordError> {
+    pub async fn run(mut self) -> Result<End, RecordError> {
         self.resume().await;
         let mut last: Option<Rc<PodStatus>> = None;
         loop {
             let decision = self.state.step(&self.pod, self.clock.now());
             if decision.save {
-                self.save().await;
+                self.save(None).await;
             }
             if !decision.events.is_empty() {
-                self.journal.add(decision.events.iter().cloned());
+                let events = decision.events.iter().cloned();
+                let logged = self.journal.borrow_mut().add(events);
+                logged
+                    .into_iter()
+                    .for_each(|entry| self.watch.tell(Update::Logged(entry)));
             }
             for event in decision.events {
                 self.watch.tell(Update::Event(event));
@@ -127,17 +188,7 @@ impl<E: Effects> Actor<E> {
                     .spawn_local(async move { effects.run(action).await });
             }
             if let Some(outcome) = decision.done {
-                // A pull that nobody wants any more may go on for long.
-                self.under_way.shutdown().await;
-                self.effects.close().await;
-                if let Err(error) = self.mirror.remove().await {
-                    tracing::warn!(%error, "a copy of the record is left to the record's own removal");
-                }
-                boundary();
-                self.claim.release()?;
-                boundary();
-                self.watch.tell(Update::Done(outcome));
-                return Ok(outcome);
+                return self.end(outcome, last).await;
             }
             tokio::select! {
                 // The effects keep a sender, so there is always one.
@@ -147,6 +198,37 @@ impl<E: Effects> Actor<E> {
                 () = self.clock.sleep_until(decision.wake_at) => {}
             }
         }
+    }
+
+    async fn end(
+        mut self,
+        outcome: Outcome,
+        last: Option<Rc<PodStatus>>,
+    ) -> Result<End, RecordError> {
+        // A pull that nobody wants any more may go on for long.
+        self.under_way.shutdown().await;
+        self.effects.close().await;
+        let keep = self.at_end == AtEnd::Keep && self.state.memory.delete.is_none();
+        let ended = last.filter(|_| keep).map(|status| Ended {
+            outcome,
+            status: Rc::unwrap_or_clone(status),
+        });
+        if let Some(ended) = &ended {
+            self.save(Some(ended)).await;
+        }
+        let kept = Kept {
+            claim: self.claim,
+            mirror: self.mirror,
+        };
+        let kept = match ended {
+            Some(_) => Some(kept),
+            None => {
+                kept.forget().await?;
+                None
+            }
+        };
+        self.watch.tell(Update::Done(outcome));
+        Ok(End { outcome, kept })
     }
 
     /// Goes on with a Pod that a killed supervisor left: finds what there is of it, and observes that before anything
@@ -170,15 +252,19 @@ impl<E: Effects> Actor<E> {
 
     /// Writes the record before anything is done: what was begun must be known to whoever cleans up. While
     /// that fails nothing new is begun; containers run on.
-    async fn save(&self) {
+    async fn save(&self, ended: Option<&Ended>) {
         let mut told = false;
         boundary();
-        while let Err(error) = self.claim.save(&View::new(
-            &self.pod,
-            self.effects.source(),
-            self.clock.mark(),
-            &self.state,
-        )) {
+        let view = || {
+            let mark = self.clock.mark();
+            let source = self.effects.source();
+            let view = View::new(&self.pod, source, self.origin, mark, &self.state);
+            match ended {
+                Some(ended) => view.ended(ended),
+                None => view,
+            }
+        };
+        while let Err(error) = self.claim.save(&view()) {
             if !told {
                 tracing::warn!(%error, pod = self.pod.metadata.name, "nothing is done for the Pod until its record can be written");
                 told = true;

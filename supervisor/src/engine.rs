@@ -88,7 +88,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the network can't be removed.
-    pub async fn close(self) -> anyhow::Result<()> {
+    pub async fn close(&self) -> anyhow::Result<()> {
         let _all = self.dirs.lock()?;
         self.network.close().await?;
         cgroup::remove(&self.dirs.cgroup());

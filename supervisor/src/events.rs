@@ -115,11 +115,11 @@ impl Journal {
         }
     }
 
-    /// Writes down what happened. A Pod doesn't wait for its log: what can't be written is told once.
-    pub fn add(&mut self, events: impl IntoIterator<Item = PodEvent>) {
-        for event in events {
-            self.events.log.add(event);
-        }
+    /// Writes down what happened and gives the entries that tell of it. A Pod doesn't wait for its log: what can't be
+    /// written is told once.
+    pub fn add(&mut self, events: impl IntoIterator<Item = PodEvent>) -> Vec<LoggedEvent> {
+        let log = &mut self.events.log;
+        let logged = events.into_iter().map(|event| log.add(event)).collect();
         self.events.log.expire(Timestamp::now());
         if let Err(error) = self.write()
             && !self.told
@@ -127,6 +127,12 @@ impl Journal {
             self.told = true;
             tracing::warn!(%error, path = ?self.path, "a Pod's events are not kept");
         }
+        logged
+    }
+
+    /// What is known.
+    pub fn events(&self) -> &PodEvents {
+        &self.events
     }
 
     fn write(&self) -> io::Result<()> {

@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::try_from_env("CAROB_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+            EnvFilter::try_from_env("CAROB_LOG")
+                .unwrap_or_else(|_| EnvFilter::new(cli.log_level())),
         )
         .with_writer(std::io::stderr)
         .init();

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use carob_core::decide::Outcome;
-use carob_core::status::{PodEvent, PodStatus};
-use tokio::sync::mpsc;
+use carob_core::status::{LoggedEvent, PodEvent, PodStatus};
 
 /// What those who watch a Pod are told.
 #[derive(Debug, Clone)]
@@ -14,6 +13,8 @@ pub enum Update {
     Status(Rc<PodStatus>),
     /// Something worth telling happened.
     Event(PodEvent),
+    /// What the event log has of it.
+    Logged(LoggedEvent),
     /// An image is being pulled: bytes had and wanted.
     Pulling {
         /// The container that wants it.
@@ -34,21 +35,18 @@ pub enum Update {
     Done(Outcome),
 }
 
-/// One Pod's end of the channel to whoever watches all of them.
+/// One Pod's way to tell whoever watches it.
 #[derive(Clone)]
-pub struct Watch {
-    pod: usize,
-    sender: mpsc::UnboundedSender<(usize, Update)>,
-}
+pub struct Watch(Rc<dyn Fn(Update)>);
 
 impl Watch {
-    /// For the Pod that the watcher knows by this number.
-    pub fn new(pod: usize, sender: mpsc::UnboundedSender<(usize, Update)>) -> Self {
-        Self { pod, sender }
+    /// The watcher hears of each update at once, within what the Pod is doing: it must not take long.
+    pub fn new(watcher: impl Fn(Update) + 'static) -> Self {
+        Self(Rc::new(watcher))
     }
 
-    /// A watcher that left doesn't need to know.
+    /// Tells the watcher.
     pub fn tell(&self, update: Update) {
-        let _ = self.sender.send((self.pod, update));
+        (self.0)(update);
     }
 }

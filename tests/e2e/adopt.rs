@@ -17,7 +17,7 @@ fn up(name: &str) -> Value {
 }
 
 /// The inits of all containers of this world: process IDs and start times.
-fn inits(home: &Home) -> BTreeSet<(String, String)> {
+pub fn inits(home: &Home) -> BTreeSet<(String, String)> {
     let pods = entries(&home.state().join("bundles"));
     let bundles = pods.iter().flat_map(|pod| entries(pod));
     let pids = bundles.map(|bundle| fs::read_to_string(bundle.join("init.pid")).unwrap());

@@ -140,7 +140,7 @@ pub(crate) fn tables(seen: &Seen) -> Vec<String> {
     tables.lines().filter(ours).map(str::to_owned).collect()
 }
 
-/// All in the state directory but its lock and empty directories, and Pods and records in the root directory. Logs
+/// All in the state directory but its locks and empty directories, and Pods and records in the root directory. Logs
 /// and events may stay.
 fn files(dir: &Path) -> Vec<String> {
     let mut left = Vec::new();
@@ -149,7 +149,8 @@ fn files(dir: &Path) -> Vec<String> {
         if is("state") {
             let empty =
                 |f: &Path| fs::read_dir(f).is_ok_and(|mut entries| entries.next().is_none());
-            let counts = |f: &PathBuf| !f.ends_with("lock") && !empty(f);
+            let counts =
+                |f: &PathBuf| !f.ends_with("lock") && !f.ends_with("daemon.lock") && !empty(f);
             left.extend(entries(&world).into_iter().filter(counts));
         } else if is("root") {
             left.extend(entries(&world.join("pods")));

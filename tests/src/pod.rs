@@ -1,23 +1,37 @@
-//! A Pod object with its status, as `carob run -o json` prints it.
+//! A Pod object with its status, as `carob run -o json` and `carob daemon -o json` print it.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// One line of `carob run -o json`.
+/// One line of `carob run -o json`, or the Pod of one of `carob daemon -o json`.
 #[derive(Clone, PartialEq)]
-pub struct Pod(Value);
+pub struct Pod(Value, Option<String>);
 
 impl Pod {
     /// Reads a line; every one must be a whole Pod.
     pub fn parse(line: &str) -> Self {
-        let value: Value =
+        let mut value: Value =
             serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in the line {line}"));
+        let change = value["type"].as_str().map(str::to_owned);
+        if change.is_some() {
+            value = value["object"].take();
+        }
         assert_eq!(value["apiVersion"], "v1", "{line}");
         assert_eq!(value["kind"], "Pod", "{line}");
         assert!(value["spec"]["containers"].is_array(), "{line}");
         assert!(value["status"]["phase"].is_string(), "{line}");
-        Self(value)
+        Self(value, change)
+    }
+
+    /// `ADDED`, `MODIFIED` or `DELETED`, of a line that tells of a change.
+    pub fn change(&self) -> &str {
+        self.1.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
     }
 
     /// What stands at a JSON pointer; null when nothing does.

@@ -10,6 +10,7 @@ pub mod eviction;
 pub mod explain;
 pub mod parse;
 pub mod pod;
+pub mod registry;
 pub mod state;
 pub mod status;
 pub mod time;

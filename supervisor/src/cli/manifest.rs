@@ -9,8 +9,8 @@ use carob_core::parse::{Manifest, ManifestErrors, parse_manifest};
 
 use crate::machine;
 
-/// One byte more than the parser takes: the parser says that it is too large.
-const READ_MAX: u64 = (3 << 20) + 1;
+/// How many bytes of a manifest are read: one more than the parser takes, which says that it is too large.
+pub const MAX: u64 = (3 << 20) + 1;
 
 /// A manifest's text and what to call it.
 pub struct Text {
@@ -27,10 +27,10 @@ pub fn read(file: &Path) -> anyhow::Result<Text> {
     let (name, read) = if file == Path::new("-") {
         (
             "standard input".to_owned(),
-            io::stdin().lock().take(READ_MAX).read_to_end(&mut bytes),
+            io::stdin().lock().take(MAX).read_to_end(&mut bytes),
         )
     } else {
-        let read = File::open(file).and_then(|f| f.take(READ_MAX).read_to_end(&mut bytes));
+        let read = File::open(file).and_then(|f| f.take(MAX).read_to_end(&mut bytes));
         (file.display().to_string(), read)
     };
     read.with_context(|| format!("cannot read the manifest {name}"))?;

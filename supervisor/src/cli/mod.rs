@@ -1,6 +1,7 @@
 //! The command line: what can be said to `carob`, and what answers.
 
 mod check;
+mod daemon;
 mod events;
 mod explain;
 mod image;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::{SigHandler, Signal, signal};
+
+pub use manifest::MAX as MANIFEST_MAX;
 
 use crate::dirs::Dirs;
 
@@ -55,6 +58,8 @@ enum Backend {
 enum Command {
     /// Run Pods in the foreground until they end or Ctrl-C deletes them
     Run(run::RunArgs),
+    /// Keep the Pods of this machine: those of a directory of manifests, and those that were left behind
+    Daemon(daemon::DaemonArgs),
     /// Check a manifest: which fields are honoured, ignored or rejected
     Check(check::CheckArgs),
     /// Tell what would become of a manifest's Pods, when, without running anything
@@ -68,6 +73,14 @@ enum Command {
 }
 
 impl Cli {
+    /// The least that is told on standard error, unless `CAROB_LOG` says otherwise: a daemon has no other voice.
+    pub fn log_level(&self) -> &'static str {
+        match self.command {
+            Command::Daemon(_) => "info",
+            _ => "warn",
+        }
+    }
+
     /// Does what was asked.
     ///
     /// # Errors
@@ -85,7 +98,7 @@ impl Cli {
         let dirs = Dirs::prepare(&self.root, &self.state)?;
         let cares = match &self.command {
             Command::Run(args) => args.adopts(),
-            command => matches!(command, Command::Prune),
+            command => matches!(command, Command::Prune | Command::Daemon(_)),
         };
         if !cares {
             prune::warn_of_leftovers(&dirs)?;
@@ -97,6 +110,7 @@ impl Cli {
         local.block_on(&runtime, async {
             match self.command {
                 Command::Run(args) => run::run(args, dirs).await,
+                Command::Daemon(args) => daemon::run(args, dirs).await,
                 Command::Events(args) => events::events(&args, &dirs),
                 Command::Image(args) => image::image(args, &dirs).await,
                 Command::Prune => prune::prune(&dirs).await,

@@ -25,7 +25,9 @@ pub async fn prune(dirs: &Dirs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When the directories can't be read.
 pub fn warn_of_leftovers(dirs: &Dirs) -> anyhow::Result<()> {
-    for known in prune::leftovers(dirs)? {
+    let left = prune::leftovers(dirs)?;
+    // One that is through waits for nobody.
+    for known in left.into_iter().filter(|known| !known.ended) {
         let name = known
             .name
             .map(|name| format!("{name} ({})", known.uid))

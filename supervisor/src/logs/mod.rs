@@ -1,11 +1,9 @@
 //! Container logs as people see them: reading the Kubernetes log format, following files as they grow.
 
-mod follow;
 mod line;
 mod reader;
 mod shown;
 
-pub use follow::Follow;
 pub use line::{LogLine, ParseLineError, Stream};
 pub use reader::{LogReader, Position};
 pub use shown::Shown;

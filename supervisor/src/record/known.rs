@@ -24,6 +24,8 @@ pub struct Known {
     pub name: Option<String>,
     /// A supervisor has it.
     pub running: bool,
+    /// It is through and kept to be looked at.
+    pub ended: bool,
 }
 
 /// Makes a Pod's directory below `--root` and notes in it where its record is: supervisors with another `--state`
@@ -84,11 +86,18 @@ pub fn list(dirs: &Dirs) -> Result<Vec<Known>, RecordError> {
             // Opening it for a look must not make a lock file for a Pod that has none.
             let running = lock_path.exists() && try_lock(&lock_path)?.is_none();
             // One that is damaged loses its name but not its cleaning.
-            let name = Record::load(dirs, &uid).ok().map(|record| {
+            let record = Record::load(dirs, &uid).ok();
+            let ended = record.as_ref().is_some_and(|r| r.ended.is_some());
+            let name = record.map(|record| {
                 let meta = record.pod.metadata;
                 format!("{}/{}", meta.namespace, meta.name)
             });
-            Ok(Known { uid, name, running })
+            Ok(Known {
+                uid,
+                name,
+                running,
+                ended,
+            })
         })
         .collect()
 }

@@ -10,8 +10,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use carob_core::decide::Outcome;
 use carob_core::pod::Pod;
+use carob_core::registry::Origin;
 use carob_core::state::PodState;
+use carob_core::status::PodStatus;
 use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +40,21 @@ pub struct Record {
     pub clock: Mark,
     /// All that its decisions remember.
     pub state: PodState,
+    /// Who asked for it.
+    #[serde(default)]
+    pub origin: Origin,
+    /// How it ended, of a Pod that is through and kept to be looked at.
+    #[serde(default)]
+    pub ended: Option<Ended>,
+}
+
+/// How a Pod ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ended {
+    /// In short.
+    pub outcome: Outcome,
+    /// Its last status.
+    pub status: PodStatus,
 }
 
 /// A record to be written.
@@ -47,6 +65,9 @@ pub struct View<'a> {
     source: &'a Source,
     clock: Mark,
     state: &'a PodState,
+    origin: Origin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<&'a Ended>,
 }
 
 /// The sole right to run a Pod, held by one supervisor until dropped.
@@ -142,13 +163,29 @@ impl Record {
 
 impl<'a> View<'a> {
     /// What is known of a Pod now.
-    pub fn new(pod: &'a Pod, source: &'a Source, clock: Mark, state: &'a PodState) -> Self {
+    pub fn new(
+        pod: &'a Pod,
+        source: &'a Source,
+        origin: Origin,
+        clock: Mark,
+        state: &'a PodState,
+    ) -> Self {
         Self {
             version: VERSION,
             pod,
             source,
             clock,
             state,
+            origin,
+            ended: None,
+        }
+    }
+
+    /// The same once it has ended.
+    pub fn ended(self, ended: &'a Ended) -> Self {
+        Self {
+            ended: Some(ended),
+            ..self
         }
     }
 }

@@ -51,8 +51,8 @@ struct Similar {
 }
 
 impl EventLog {
-    /// Notes that something happened.
-    pub fn add(&mut self, mut event: PodEvent) {
+    /// Notes that something happened; gives the entry that it has now.
+    pub fn add(&mut self, mut event: PodEvent) -> LoggedEvent {
         let combined = self.is_one_of_many(&event);
         if combined {
             event.message.insert_str(0, COMBINED);
@@ -65,24 +65,30 @@ impl EventLog {
                 && (combined
                     || (&known.message, &known.field_path) == (&event.message, &event.field_path))
         };
-        match self.entries.iter_mut().find(same) {
+        let logged = match self.entries.iter_mut().find(same) {
             Some(entry) => {
                 entry.count = entry.count.saturating_add(1);
                 entry.event = event;
+                entry.clone()
             }
-            None => self.entries.push(LoggedEvent {
-                first: event.at,
-                count: 1,
-                combined,
-                event,
-            }),
-        }
+            None => {
+                let entry = LoggedEvent {
+                    first: event.at,
+                    count: 1,
+                    combined,
+                    event,
+                };
+                self.entries.push(entry.clone());
+                entry
+            }
+        };
         if self.entries.len() > MAX {
             let oldest = self.entries.iter().enumerate();
             if let Some((at, _)) = oldest.min_by_key(|(_, entry)| entry.event.at) {
                 self.entries.remove(at);
             }
         }
+        logged
     }
 
     /// Forgets what happened more than an hour ago.

@@ -3,10 +3,11 @@
 use anyhow::bail;
 use carob_core::encode;
 use carob_core::pod::Pod;
+use carob_core::registry::Origin;
 use serde_json::Value;
 
 use crate::dirs::Dirs;
-use crate::executor::{Source, Streams};
+use crate::executor::Source;
 use crate::life::Life;
 use crate::prune;
 use crate::sentence::sentence;
@@ -40,11 +41,11 @@ fn this(dirs: &Dirs, mut pod: Pod, made_uids: &[String]) -> anyhow::Result<Life>
     let left = prune::leftovers(dirs)?;
     let left = left.iter().find(|known| known.name.as_ref() == Some(&name));
     let Some(known) = left else {
-        return Life::begin(dirs, pod, Source::Manifest);
+        return Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run)?);
     };
     let Some(life) = take_over(dirs, &known.uid, &name)? else {
         // Someone was faster: claiming it says so.
-        return Life::begin(dirs, pod, Source::Manifest);
+        return Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run)?);
     };
     // A UID that the manifest doesn't give is the one that the Pod was given.
     if made_uids.contains(&pod.metadata.uid) {
@@ -64,10 +65,8 @@ fn take_over(dirs: &Dirs, uid: &str, name: &str) -> anyhow::Result<Option<Life>>
     let Some(life) = Life::take_over(dirs, uid)? else {
         return Ok(None);
     };
-    if let Source::Bundles(_, Streams::Pipes(_)) = &life.source {
-        bail!(
-            "its output went to the supervisor that was killed and nowhere else; `carob prune` removes it"
-        );
+    if let Some(why) = life.cannot_go_on() {
+        bail!("{why}; `carob prune` removes it");
     }
     eprintln!("carob: Pod {name} goes on");
     Ok(Some(life))

@@ -11,6 +11,7 @@ use anyhow::Context;
 use carob_core::pod::{
     Container, DnsPolicy, ImagePullPolicy, Metadata, Pod, PodSpec, RestartPolicy,
 };
+use carob_core::registry::Origin;
 use carob_core::status::{EventType, PodStatus};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -71,7 +72,8 @@ pub async fn run(
             Streams::Logs,
         ),
     };
-    let life = Life::begin(&dirs, pod, Source::Bundles(by_name, streams))?;
+    let source = Source::Bundles(by_name, streams);
+    let life = Life::begin(&dirs, pod, source, Origin::Run)?;
     let session = Session::start(dirs, vec![life], view, signals).await?;
     session.until_done(timeout).await
 }

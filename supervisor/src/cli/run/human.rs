@@ -12,7 +12,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::super::summary;
 use crate::dirs::Dirs;
-use crate::logs::{Follow, LogReader, Shown, Stream};
+use crate::follow::{self, Follow};
+use crate::logs::{LogReader, Shown, Stream};
 use crate::watch::Update;
 
 /// The view of all Pods of one run.
@@ -114,7 +115,7 @@ impl Human {
             Update::Event(event) if !self.live && is_pull(&event) => {
                 self.say(&format!("{}: {}", self.pods[pod].name, event.message));
             }
-            Update::Event(_) => {}
+            Update::Event(_) | Update::Logged(_) => {}
             Update::Pulling {
                 container,
                 done,
@@ -177,7 +178,9 @@ impl Human {
     }
 
     fn add_log(&mut self, pod: usize, container: &str, path: PathBuf) {
-        let watched = path.parent().map_or(Ok(()), |dir| self.follow.watch(dir));
+        let watched = path
+            .parent()
+            .map_or(Ok(()), |dir| self.follow.watch(dir, follow::LOGS));
         if let Err(error) = watched {
             tracing::warn!(%error, ?path, "a log is not followed");
         }

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use carob_core::parse::{FieldNote, Verdict};
+use carob_core::registry::Origin;
 use clap::{Args, ValueEnum};
 
 use super::manifest;
@@ -56,7 +57,7 @@ impl RunArgs {
 
 /// Forms of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub enum Output {
     /// One JSON object a line.
     Json,
 }
@@ -106,7 +107,7 @@ fn of_manifest(file: &Path, adopt: bool, dirs: &Dirs) -> anyhow::Result<Vec<Life
         return adopt::these(dirs, manifest.pods, &made_uids);
     }
     Life::all_or_none(manifest.pods, |pod| {
-        Life::begin(dirs, pod, Source::Manifest)
+        Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run)?)
     })
 }
 

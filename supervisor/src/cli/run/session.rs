@@ -1,12 +1,10 @@
 //! One foreground run: starts the actors, passes on signals, and waits for all Pods to end.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Context;
 use carob_core::decide::Outcome;
 use carob_core::event::Event;
 use carob_core::pod::Pod;
@@ -18,13 +16,12 @@ use tokio::time::Instant;
 use super::bundle::Passthrough;
 use super::human::Human;
 use super::json::Json;
-use crate::actor::{Actor, Own};
+use crate::actor::AtEnd;
 use crate::cli::EXIT_TIMEOUT;
 use crate::dirs::Dirs;
 use crate::engine::Engine;
-use crate::events::{self, Journal};
-use crate::executor::Executor;
-use crate::life::{Life, Past};
+use crate::events;
+use crate::life::{Life, remove_logs};
 use crate::runtime::EventServer;
 use crate::watch::{Update, Watch};
 
@@ -96,8 +93,7 @@ pub struct Session {
     updates: mpsc::UnboundedReceiver<(usize, Update)>,
     view: View,
     signals: Signals,
-    /// The log directory of each Pod.
-    logs: Vec<PathBuf>,
+    pods: Vec<Pod>,
 }
 
 impl Session {
@@ -124,9 +120,8 @@ impl Session {
             // Beside the first sandbox; what fails here fails again, with a Pod to tell of it.
             tokio::task::spawn_local(async move { network.prepare().await });
         }
-        let logs = lives.iter().map(|life| log_dir(&engine.dirs, &life.pod));
         let mut session = Self {
-            logs: logs.collect(),
+            pods: lives.iter().map(|life| life.pod.clone()).collect(),
             engine,
             signals,
             inboxes: Vec::new(),
@@ -135,35 +130,18 @@ impl Session {
             view,
         };
         for (index, (life, ears)) in lives.into_iter().zip(ears).enumerate() {
-            let (outbox, inbox) = mpsc::unbounded_channel();
-            let watch = Watch::new(index, sender.clone());
-            let engine = &session.engine;
-            let journal = Journal::open(&engine.dirs, &life.pod, &engine.machine.node_name);
-            let executor = Rc::new(Executor::new(
-                engine.clone(),
-                life.pod,
-                life.source,
-                ears,
-                outbox.clone(),
-                watch.clone(),
-            ));
-            let own = Own {
-                claim: life.claim,
-                clock: life.clock,
-                state: life.state,
-                past: life.past,
-                journal,
-            };
-            let actor = Actor::new(own, executor, inbox, watch);
-            let node = Event::Node {
-                host_ips: vec![session.engine.machine.host_ip],
-                runtime: "carob".to_owned(),
-            };
-            let _ = outbox.send(node);
-            session.inboxes.push(outbox);
-            session
-                .actors
-                .spawn_local(async move { (index, actor.run().await.map_err(Into::into)) });
+            let inbox = mpsc::unbounded_channel();
+            session.inboxes.push(inbox.0.clone());
+            let sender = sender.clone();
+            let watch = Watch::new(move |update| {
+                // A watcher that left doesn't need to know.
+                let _ = sender.send((index, update));
+            });
+            let started = life.start(&session.engine, ears, inbox, watch, AtEnd::Forget);
+            session.actors.spawn_local(async move {
+                let end = started.actor.run().await;
+                (index, end.map(|end| end.outcome).map_err(Into::into))
+            });
         }
         Ok(session)
     }
@@ -218,15 +196,15 @@ impl Session {
         drop(self.view);
         // What was shown is not kept.
         if shown {
-            remove_logs(&self.logs)?;
+            for pod in &self.pods {
+                remove_logs(&self.engine.dirs, pod)?;
+            }
         }
         // Nobody may ever ask for the events of Pods that are long gone.
         if let Err(error) = events::list(&self.engine.dirs) {
             tracing::debug!(%error, "old events stay");
         }
-        if let Some(engine) = Rc::into_inner(self.engine) {
-            engine.close().await?;
-        }
+        self.engine.close().await?;
         if timed_out {
             return Ok(ExitCode::from(EXIT_TIMEOUT));
         }
@@ -260,32 +238,13 @@ impl Session {
 
 /// What all Pods share, and the ears for their shims.
 async fn prepare(dirs: Dirs, lives: &[Life]) -> anyhow::Result<(Rc<Engine>, Vec<EventServer>)> {
-    // A manifest may have the UID of a Pod that was run before: its logs are not this one's.
-    let new = lives.iter().filter(|life| life.past == Past::None);
-    let logs: Vec<_> = new.map(|life| log_dir(&dirs, &life.pod)).collect();
-    remove_logs(&logs)?;
+    for life in lives {
+        life.forget_old_logs(&dirs)?;
+    }
     let engine = Engine::open(dirs).await?;
     let mut ears = Vec::new();
     for life in lives {
         ears.push(engine.runtime.listen(&life.pod.metadata.uid).await?);
     }
     Ok((Rc::new(engine), ears))
-}
-
-fn log_dir(dirs: &Dirs, pod: &Pod) -> PathBuf {
-    let meta = &pod.metadata;
-    dirs.pod_logs(&meta.namespace, &meta.name, &meta.uid)
-}
-
-/// Removes the log directories, where there are any.
-fn remove_logs(logs: &[PathBuf]) -> anyhow::Result<()> {
-    for dir in logs {
-        match std::fs::remove_dir_all(dir) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(e).with_context(|| format!("cannot remove the logs {dir:?}"));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Tells when a log directory changes, by inotify: nothing polls.
+//! Tells when a directory changes, by inotify: nothing polls.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -8,7 +8,22 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
 
-/// Watches directories; wakes whenever a file in one of them is written, made or renamed.
+/// A log file was written, made or renamed.
+pub const LOGS: AddWatchFlags = AddWatchFlags::IN_MODIFY
+    .union(AddWatchFlags::IN_CREATE)
+    .union(AddWatchFlags::IN_MOVED_TO);
+
+/// A manifest appeared, is whole, or is gone; so is the directory.
+pub const MANIFESTS: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
+    .union(AddWatchFlags::IN_CREATE)
+    .union(AddWatchFlags::IN_MOVED_TO)
+    .union(AddWatchFlags::IN_MOVED_FROM)
+    .union(AddWatchFlags::IN_DELETE)
+    .union(AddWatchFlags::IN_ATTRIB)
+    .union(AddWatchFlags::IN_DELETE_SELF)
+    .union(AddWatchFlags::IN_MOVE_SELF);
+
+/// Watches directories; wakes whenever something that was asked for happens in one of them.
 pub struct Follow {
     inotify: AsyncFd<Watcher>,
 }
@@ -33,14 +48,12 @@ impl Follow {
         Ok(Self { inotify })
     }
 
-    /// Watches one more directory.
+    /// Watches one more directory, for these events; again for others.
     ///
     /// # Errors
     /// When it does not exist or the user's watches are used up.
-    pub fn watch(&self, dir: &Path) -> io::Result<()> {
-        let flags =
-            AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
-        self.inotify.get_ref().0.add_watch(dir, flags)?;
+    pub fn watch(&self, dir: &Path, events: AddWatchFlags) -> io::Result<()> {
+        self.inotify.get_ref().0.add_watch(dir, events)?;
         Ok(())
     }
 

@@ -1,14 +1,20 @@
 //! A Pod that is to be run here: a new one, or one that a supervisor that was killed has left.
 
+mod start;
+
 use anyhow::Context;
 use carob_core::pod::Pod;
+use carob_core::registry::Origin;
 use carob_core::state::PodState;
+
+pub use start::{Inbox, remove_logs};
 
 use crate::clock::Clock;
 use crate::dirs::Dirs;
 pub use crate::executor::Source;
+use crate::executor::Streams;
 use crate::failpoint::boundary;
-use crate::record::{Claim, Record, RecordError, View};
+use crate::record::{Claim, Ended, Record, RecordError, View};
 
 /// All that an actor needs to begin or to go on. While it lasts nobody else runs the Pod.
 pub struct Life {
@@ -24,6 +30,10 @@ pub struct Life {
     pub claim: Claim,
     /// Whether it has begun before.
     pub past: Past,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// How it ended, when it is through: then there is nothing to run.
+    pub ended: Option<Ended>,
 }
 
 /// Where a Pod's past lies.
@@ -35,6 +45,17 @@ pub enum Past {
     SameBoot,
     /// In an earlier one: nothing that the record names is there.
     EarlierBoot,
+}
+
+/// Why a Pod can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// Its clock can't be had.
+    #[error("cannot tell which boot this is: {0}")]
+    Boot(std::io::Error),
+    /// It can't be claimed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 impl Life {
@@ -63,11 +84,19 @@ impl Life {
     ///
     /// # Errors
     /// When a Pod of its name is here already.
-    pub fn begin(dirs: &Dirs, pod: Pod, source: Source) -> anyhow::Result<Self> {
-        let clock = Clock::new().context("cannot tell which boot this is")?;
+    pub fn begin(
+        dirs: &Dirs,
+        pod: Pod,
+        source: Source,
+        origin: Origin,
+    ) -> Result<Self, BeginError> {
+        let clock = Clock::new().map_err(BeginError::Boot)?;
         let state = PodState::new(&pod, clock.now());
         boundary();
-        let claim = Claim::new(dirs, &View::new(&pod, &source, clock.mark(), &state))?;
+        let claim = Claim::new(
+            dirs,
+            &View::new(&pod, &source, origin, clock.mark(), &state),
+        )?;
         boundary();
         Ok(Self {
             pod,
@@ -76,6 +105,8 @@ impl Life {
             state,
             claim,
             past: Past::None,
+            origin,
+            ended: None,
         })
     }
 
@@ -93,7 +124,8 @@ impl Life {
             source,
             clock,
             state,
-            ..
+            origin,
+            ended,
         } = Record::load(dirs, uid)?;
         let (clock, same_boot) = Clock::resume(&clock).context("cannot tell which boot this is")?;
         Ok(Some(Self {
@@ -106,7 +138,20 @@ impl Life {
                 true => Past::SameBoot,
                 false => Past::EarlierBoot,
             },
+            origin,
+            ended,
         }))
+    }
+
+    /// Why nobody can go on with a Pod that was taken over; none when someone can.
+    pub fn cannot_go_on(&self) -> Option<&'static str> {
+        match (&self.source, &self.ended) {
+            (_, Some(_)) => Some("it is through"),
+            (Source::Bundles(_, Streams::Pipes(_)), None) => {
+                Some("its output went to the supervisor that was killed and nowhere else")
+            }
+            _ => None,
+        }
     }
 
     /// Nothing was done for these Pods: new ones are forgotten, others are left as they were.

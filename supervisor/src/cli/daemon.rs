@@ -1,0 +1,35 @@
+//! `carob daemon`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::run::Output;
+use crate::daemon::{self, Settings};
+use crate::dirs::Dirs;
+
+/// What `carob daemon` is told.
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// The directory whose manifests' Pods are kept
+    #[arg(long, value_name = "DIR", default_value = "/etc/carob/manifests")]
+    manifests: PathBuf,
+    /// Print each change of a Pod as one JSON line, as Kubernetes' watch has it
+    #[arg(short, long, value_enum)]
+    output: Option<Output>,
+}
+
+/// Keeps Pods until a signal ends it.
+///
+/// # Errors
+/// When there is a daemon already or the machine can't be prepared.
+pub async fn run(args: DaemonArgs, dirs: Dirs) -> anyhow::Result<ExitCode> {
+    let settings = Settings {
+        manifests: args.manifests,
+        rescan: Duration::from_secs(20),
+        json: args.output.is_some(),
+    };
+    daemon::run(settings, dirs).await
+}

@@ -1,0 +1,108 @@
+//! `carob daemon`: keeps the Pods of one state directory, whoever restarts it.
+//!
+//! Nothing that runs depends on it. It goes on with what the one before left, and leaves what it has to the next.
+
+mod lock;
+mod manifests;
+mod notify;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+
+use crate::dirs::Dirs;
+use crate::engine::Engine;
+use crate::registry::Registry;
+use lock::OnlyDaemon;
+use manifests::Manifests;
+use notify::Notify;
+
+/// When nothing has happened for so long, memory that is not needed is given back.
+const REST: Duration = Duration::from_secs(2);
+
+/// What the daemon is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The directory of manifests.
+    pub manifests: PathBuf,
+    /// How often it is looked through though nothing is said to have changed.
+    pub rescan: Duration,
+    /// Print each change of a Pod as a line.
+    pub json: bool,
+}
+
+/// Keeps Pods until a signal ends it.
+///
+/// # Errors
+/// When there is a daemon already or the machine can't be prepared.
+pub async fn run(settings: Settings, dirs: Dirs) -> anyhow::Result<ExitCode> {
+    let _only = OnlyDaemon::begin(&dirs)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let notify = Notify::from_env();
+    let engine = Rc::new(Engine::open(dirs).await?);
+    let registry = Registry::new(engine);
+    let mut changes = registry.watch(registry.list().1)?;
+    for stranded in registry.adopt()? {
+        let (pod, reason) = (stranded.name, stranded.reason);
+        tracing::error!("Pod {pod} can't go on: {reason}; `carob prune` removes it");
+    }
+    let mut manifests = Manifests::new(settings.manifests.clone())?;
+    manifests.sync(&registry);
+    notify.tell(&format!("READY=1\n{}", status(&registry, &manifests)));
+
+    let period = notify.watchdog_period().unwrap_or(Duration::MAX);
+    let mut watchdog = interval_at(Instant::now(), period.min(Duration::from_secs(1 << 30)));
+    watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rescan = interval_at(Instant::now() + settings.rescan, settings.rescan);
+    rescan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let rest = sleep(REST);
+    tokio::pin!(rest);
+    loop {
+        tokio::select! {
+            () = manifests.changed() => manifests.sync(&registry),
+            _ = rescan.tick() => manifests.sync(&registry),
+            _ = hangup.recv() => manifests.sync(&registry),
+            _ = watchdog.tick() => notify.tell("WATCHDOG=1"),
+            change = changes.next() => {
+                match change {
+                    Ok(change) => show::tell(&change, settings.json),
+                    Err(error) => {
+                        tracing::warn!(%error, "too much happened at once: some of it is not told");
+                        changes = registry.watch(registry.list().1)?;
+                    }
+                }
+                rest.as_mut().reset(Instant::now() + REST);
+            }
+            () = &mut rest, if !rest.is_elapsed() => {
+                notify.tell(&status(&registry, &manifests));
+                if let Err(error) = carob_rest::give_back() {
+                    tracing::debug!(%error, "memory is kept");
+                }
+            }
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+        }
+    }
+    notify.tell("STOPPING=1");
+    if registry.is_idle() {
+        registry.engine().close().await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line for `systemctl status`.
+fn status(registry: &Registry, manifests: &Manifests) -> String {
+    let (pods, _) = registry.list();
+    let broken = match manifests.problems() {
+        0 => String::new(),
+        n => format!(", {n} manifests can't be used: see the log"),
+    };
+    format!("STATUS=Pods: {}{broken}", pods.len())
+}
