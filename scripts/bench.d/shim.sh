@@ -41,7 +41,7 @@ shim_run() {
     local began
     quiet
     began=$EPOCHREALTIME
-    ctr_ run --rm --runtime "$(runtime "$1")" "${@:2}" docker.io/library/busybox:1 run true >&2
+    ctr_ run --rm --runtime "$(runtime "$1")" "${@:2}" docker.io/library/busybox:1 run true >&2 || return
     since "$began"
 }
 

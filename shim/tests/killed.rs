@@ -107,10 +107,11 @@ fn f3_f31_paused() {
     all_is_gone(&mut shim, &processes);
 }
 
-/// Kills the shim, and the worker where asked, while a container is being made.
-fn mid_create(and_worker: bool) {
-    let mut shim = Shim::start();
-    let spec = held_up(&shim, "never");
+/// Somebody who asks for `c1`, whose hook waits for ever.
+type Creator = std::thread::JoinHandle<ttrpc::Result<CreateTaskResponse>>;
+
+fn creation_under_way(shim: &mut Shim) -> Creator {
+    let spec = held_up(shim, "never");
     let bundle = shim.bundle("c1", spec);
     let request = shim.request("c1", &bundle);
     let address = shim.address.clone();
@@ -120,6 +121,13 @@ fn mid_create(and_worker: bool) {
     });
     let held = shim.dir.path().join("held");
     wait_until("the hook runs", || held.exists());
+    create
+}
+
+/// Kills the shim, and the worker where asked, while a container is being made.
+fn mid_create(and_worker: bool) {
+    let mut shim = Shim::start();
+    let create = creation_under_way(&mut shim);
     let worker = children_of(shim.pid)
         .into_iter()
         .find(|&child| !children_of(child).is_empty());
@@ -133,6 +141,22 @@ fn mid_create(and_worker: bool) {
         .expect("no panic")
         .expect_err("nobody answers");
     clean_up(&shim, &["first", "c1"]);
+    all_is_gone(&mut shim, &processes);
+}
+
+#[test]
+fn f36_a_container_that_is_deleted_while_it_is_made() {
+    let mut shim = Shim::start();
+    let create = creation_under_way(&mut shim);
+    let processes = descendants(shim.pid);
+    let deleted = shim.delete("c1", "").expect("nobody wants it any more");
+    assert_eq!((deleted.pid, deleted.exit_status), (0, 137));
+    let (_, why) = refused(create.join().expect("no panic"));
+    assert!(why.contains("was deleted before it was made"), "{why}");
+    assert_eq!(refused(shim.state("c1", "")).0, ttrpc::Code::NOT_FOUND);
+    // As containerd goes on, when it is started and finds a task that was never made.
+    shim.shutdown();
+    clean_up(&shim, &["c1"]);
     all_is_gone(&mut shim, &processes);
 }
 

@@ -7,6 +7,15 @@ use containerd_shim_protos::events::task::*;
 use harness::*;
 use ttrpc::Code;
 
+fn pids(shim: &Shim, id: &str) -> Vec<u32> {
+    let request = PidsRequest {
+        id: id.into(),
+        ..PidsRequest::default()
+    };
+    let listed = shim.client.pids(context(), &request).expect("listed");
+    listed.processes.iter().map(|process| process.pid).collect()
+}
+
 #[test]
 fn create_start_wait_delete() {
     let mut shim = Shim::start();
@@ -36,8 +45,9 @@ fn create_start_wait_delete() {
         (stopped.exit_status, stopped.exited_at),
         (7, ended.exited_at.clone())
     );
-    // The exit is kept as long as the container.
+    // The exit is kept as long as the container, and so is its process: else containerd, restarted, deletes it.
     assert_eq!(shim.wait("c1", "").expect("still known"), ended);
+    assert_eq!(pids(&shim, "c1"), [created.pid]);
 
     let deleted = shim.delete("c1", "").expect("deleted");
     assert_eq!((deleted.pid, deleted.exit_status), (created.pid, 7));

@@ -1,5 +1,6 @@
 //! A containerd of a test's own: its directories, its mount namespace, and that it leaves nothing.
 
+use std::env;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -174,8 +175,9 @@ state = "@/state"
         let of = format!("/proc/{}/ns", self.holder());
         let namespaces = [format!("--mount={of}/mnt"), format!("--net={of}/net")];
         command.args(&namespaces).arg(program);
+        let other = env::var("CAROB_CONTAINERD").unwrap_or_default();
         let path = format!(
-            "{}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "{}/bin:{other}:/usr/sbin:/usr/bin:/sbin:/bin",
             self.path().display()
         );
         command.env("PATH", path);

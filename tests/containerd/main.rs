@@ -1,4 +1,4 @@
-//! The shim under a real containerd, Debian's: each test has a containerd of its own.
+//! The shim under a real containerd, the machine's or that of `CAROB_CONTAINERD`: each test has one of its own.
 //!
 //! Run by `scripts/test e2e`, which builds the programs and makes the images.
 

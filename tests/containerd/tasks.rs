@@ -11,7 +11,7 @@ use prost_types::Any;
 use serde_json::json;
 
 use crate::client::{Answer, Client, Streams, code};
-use crate::daemon::Containerd;
+use crate::daemon::{Containerd, RUNTIME};
 use crate::events::{Events, kinds};
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
@@ -130,11 +130,11 @@ async fn wrong_sequences(client: &Client) -> Vec<(&'static str, Code)> {
         client.exec("c1", "e1", &SLEEP, none()).await,
     );
     client.start("c1", "e1").await.unwrap();
-    note(
-        &mut codes,
-        "start an exec twice",
-        client.start("c1", "e1").await,
-    );
+    // Since containerd 1.7 runc's shim dies of it, later on.
+    if client.runtime == RUNTIME {
+        let twice = client.start("c1", "e1").await;
+        assert_eq!(code(&twice), Code::FailedPrecondition);
+    }
     note(
         &mut codes,
         "delete a running exec",

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use super::dir::{self, Dir};
 use super::{Cgroup, CgroupError};
 
-/// How long a freeze may take to show.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How often, and how long each time, it is tried to freeze what is to be killed.
+const FREEZES: u32 = 3;
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Moves a process into every hierarchy, into the unified one only when `unified`.
 pub fn join(cgroup: &Cgroup, pid: i32, unified: bool) -> Result<(), CgroupError> {
@@ -123,10 +124,30 @@ fn kill_all(cgroup: &Cgroup) -> Result<(), CgroupError> {
         return Ok(());
     }
     // Nobody can fork while frozen, and SIGKILL waits for the thaw.
-    let frozen = freeze(cgroup);
-    let killed = pids(cgroup).and_then(|pids| signal_each(&pids, libc::SIGKILL));
-    let thawed = if frozen.is_ok() { thaw(cgroup) } else { Ok(()) };
-    killed.and(thawed)
+    for _ in 0..FREEZES {
+        let frozen = freeze_for_a_moment(cgroup);
+        let killed = pids(cgroup).and_then(|pids| signal_each(&pids, libc::SIGKILL));
+        thaw(cgroup)?;
+        killed?;
+        if frozen? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Freezes, or gives it up after [`PATIENCE`].
+fn freeze_for_a_moment(cgroup: &Cgroup) -> Result<bool, CgroupError> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(100);
+    while !try_freeze(cgroup, false)? {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        sleep(pause);
+        pause *= 2;
+    }
+    Ok(true)
 }
 
 fn signal_each(pids: &[i32], signal: i32) -> Result<(), CgroupError> {
@@ -162,41 +183,21 @@ fn freezer(cgroup: &Cgroup) -> Result<(&Dir, bool), CgroupError> {
         })
 }
 
-/// Freezes and waits until all are frozen.
-pub fn freeze(cgroup: &Cgroup) -> Result<(), CgroupError> {
+/// Begins to freeze, or goes on with it. Whether all are frozen.
+pub fn try_freeze(cgroup: &Cgroup, anew: bool) -> Result<bool, CgroupError> {
     let (dir, unified) = freezer(cgroup)?;
-    let deadline = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_micros(100);
-    loop {
-        if unified {
-            dir.write("cgroup.freeze", "1")?;
-            let events = dir.read("cgroup.events")?;
-            if events.lines().any(|line| line == "frozen 1") {
-                return Ok(());
-            }
-        } else {
-            dir.write("freezer.state", "FROZEN")?;
-            if dir.read("freezer.state")?.trim() == "FROZEN" {
-                return Ok(());
-            }
-            // A v1 cgroup whose processes fork can stay FREEZING for good; thawing and trying again
-            // gets it out of that (runc does the same).
-            if pause > Duration::from_millis(10) {
-                dir.write("freezer.state", "THAWED")?;
-            }
-        }
-        if Instant::now() > deadline {
-            thaw(cgroup)?;
-            let timeout = io::Error::from_raw_os_error(libc::ETIMEDOUT);
-            return Err(CgroupError::io(
-                "freeze the processes in",
-                &dir.path,
-                timeout,
-            ));
-        }
-        sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
+    if unified {
+        dir.write("cgroup.freeze", "1")?;
+        let events = dir.read("cgroup.events")?;
+        return Ok(events.lines().any(|line| line == "frozen 1"));
     }
+    // A v1 cgroup whose processes fork can stay FREEZING for good; thawing and trying again gets it out of that
+    // (runc does the same).
+    if anew {
+        dir.write("freezer.state", "THAWED")?;
+    }
+    dir.write("freezer.state", "FROZEN")?;
+    Ok(dir.read("freezer.state")?.trim() == "FROZEN")
 }
 
 /// Thaws.

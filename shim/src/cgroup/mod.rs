@@ -231,19 +231,20 @@ impl Cgroup {
         members::kill(self, signal)
     }
 
-    /// Stops every process in the cgroup, and returns when they are stopped.
+    /// Begins to stop every process in the cgroup, and returns whether all are stopped: a process may first have to
+    /// come back from the kernel. To be called again until they are; `anew` lets them go for a moment before, as some
+    /// only stop then (v1).
     ///
     /// # Errors
-    /// [`CgroupError::MissingController`] where there is no freezer; [`CgroupError::Io`], with
-    /// `ETIMEDOUT` when some process did not stop within two seconds (it is thawed again).
-    pub fn freeze(&self) -> Result<(), CgroupError> {
-        members::freeze(self)
+    /// [`CgroupError::MissingController`] where there is no freezer; [`CgroupError::Io`].
+    pub fn try_freeze(&self, anew: bool) -> Result<bool, CgroupError> {
+        members::try_freeze(self, anew)
     }
 
     /// Lets frozen processes run again.
     ///
     /// # Errors
-    /// As [`Cgroup::freeze`].
+    /// As [`Cgroup::try_freeze`].
     pub fn thaw(&self) -> Result<(), CgroupError> {
         members::thaw(self)
     }

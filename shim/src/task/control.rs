@@ -1,17 +1,23 @@
 //! Signals, pausing, limits, usage and terminals of what runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use containerd_shim_protos::events::task::{TaskPaused, TaskResumed};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
+use tokio::time::{Instant, sleep};
 
 use super::{Container, Error, Event, Kind, Phase, Shim, find};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::exec;
 use crate::stdio::Size;
 
+/// How long processes may take to freeze.
+const FREEZE: Duration = Duration::from_secs(2);
+/// After so long a freeze is begun anew.
+const ANEW: Duration = Duration::from_millis(10);
 /// The largest signal number (SIGRTMAX).
 const LAST_SIGNAL: u32 = 64;
 
@@ -60,39 +66,72 @@ impl Shim {
         self.wake_to_die(container, signal)
     }
 
-    /// A frozen process doesn't die: SIGKILL thaws the container.
-    fn wake_to_die(&self, container: &Container, signal: i32) -> Result<(), Error> {
-        let frozen = matches!(container.init.phase(), Phase::Pausing | Phase::Paused);
+    /// A frozen process doesn't die: SIGKILL thaws the container, and ends a freeze that is under way.
+    fn wake_to_die(&self, container: &mut Container, signal: i32) -> Result<(), Error> {
+        let phase = container.init.phase();
+        if signal != libc::SIGKILL || !matches!(phase, Phase::Pausing | Phase::Paused) {
+            return Ok(());
+        }
+        if phase == Phase::Pausing {
+            container.init.on(Event::PauseFailed)?;
+        }
         match &container.cgroup {
-            Some(cgroup) if frozen && signal == libc::SIGKILL => {
-                cgroup.thaw().map_err(Error::internal)
-            }
-            _ => Ok(()),
+            Some(cgroup) => cgroup.thaw().map_err(Error::internal),
+            None => Ok(()),
         }
     }
 
     /// Freezes the container.
     ///
     /// # Errors
-    /// `NotFound`, `FailedPrecondition` when it doesn't run, or why it can't be frozen.
+    /// `NotFound`, also when it ends or is killed meanwhile; `FailedPrecondition` when it doesn't run; or why it can't
+    /// be frozen: it runs on then.
     pub async fn pause(self: Arc<Self>, id: String) -> Result<(), Error> {
-        let mut containers = self.containers();
-        let container = find(&mut containers, &id)?;
-        let cgroup = container.cgroup.clone();
-        container.init.on(Event::Pause)?;
-        let frozen = cgroup.map_or(Ok(()), |cgroup| cgroup.freeze());
-        let event = if frozen.is_ok() {
-            Event::Frozen
-        } else {
-            Event::PauseFailed
-        };
-        container.init.on(event)?;
-        frozen.map_err(Error::internal)?;
-        self.publisher.publish(TaskPaused {
-            container_id: id.clone(),
-            ..TaskPaused::default()
-        });
+        find(&mut self.containers(), &id)?.init.on(Event::Pause)?;
+        let begun = Instant::now();
+        let mut anew = begun + ANEW;
+        while !self.freeze(&id, begun + FREEZE, anew <= Instant::now())? {
+            if anew <= Instant::now() {
+                anew += ANEW;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
         Ok(())
+    }
+
+    /// One attempt to freeze a container that is to be paused. Whether it is.
+    fn freeze(&self, id: &str, deadline: Instant, anew: bool) -> Result<bool, Error> {
+        let mut containers = self.containers();
+        let container = find(&mut containers, id)?;
+        let Some(cgroup) = &container.cgroup else {
+            return Err(Error::not_found(id, ""));
+        };
+        if container.init.phase() != Phase::Pausing {
+            return Err(finished());
+        }
+        let failure = match cgroup.try_freeze(anew) {
+            Ok(true) => {
+                container.init.on(Event::Frozen)?;
+                self.publisher.publish(TaskPaused {
+                    container_id: id.to_owned(),
+                    ..TaskPaused::default()
+                });
+                return Ok(true);
+            }
+            Ok(false) if Instant::now() < deadline => return Ok(false),
+            Ok(false) => Error::new(
+                Kind::Unknown,
+                format!(
+                    "container {id:?} can't be paused: its processes didn't freeze in {} s",
+                    FREEZE.as_secs()
+                ),
+            ),
+            Err(error) => Error::internal(error),
+        };
+        let thawed = cgroup.thaw();
+        container.init.on(Event::PauseFailed)?;
+        thawed.map_err(Error::internal)?;
+        Err(failure)
     }
 
     /// Thaws the container.

@@ -10,6 +10,8 @@ use containerd_shim_protos::protobuf::MessageField;
 
 use rustix::process::PidfdFlags;
 
+use tokio::sync::{Notify, watch};
+
 use super::process::Process;
 use super::{Container, Error, Event, Kind, Phase, Shim};
 use crate::bundle::{Bundle, check_id, note_init};
@@ -42,6 +44,14 @@ pub(super) struct StartHandles {
     pub error: OwnedFd,
 }
 
+/// What others may want of a creation that is under way: to stop it, and to know when it is over.
+#[derive(Default)]
+pub(super) struct Creation {
+    pub stop: Notify,
+    /// Becomes true when the container is made; goes when it can't be.
+    pub made: watch::Sender<bool>,
+}
+
 /// What was made.
 struct Made {
     cgroup: Cgroup,
@@ -72,8 +82,8 @@ impl Shim {
             ));
         }
         let id = request.id.clone();
-        self.announce_creation(&request)?;
-        match self.make(&request).await {
+        let creation = self.announce_creation(&request)?;
+        match self.make(&request, &creation.stop).await {
             Ok(made) => Ok(self.created(&request, made)),
             Err(error) => {
                 self.take(&id);
@@ -83,13 +93,15 @@ impl Shim {
     }
 
     /// Takes the id, so that nobody else makes a container of it meanwhile.
-    fn announce_creation(&self, request: &CreateRequest) -> Result<(), Error> {
+    fn announce_creation(&self, request: &CreateRequest) -> Result<Arc<Creation>, Error> {
         let mut containers = self.containers();
         if containers.contains_key(&request.id) {
             let message = format!("container {:?} exists already", request.id);
             return Err(Error::new(Kind::AlreadyExists, message));
         }
+        let creation = Arc::<Creation>::default();
         let container = Container {
+            creation: creation.clone(),
             bundle: request.bundle.clone(),
             cgroup: None,
             owns_pid_namespace: false,
@@ -104,10 +116,10 @@ impl Shim {
             deleting: false,
         };
         containers.insert(request.id.clone(), container);
-        Ok(())
+        Ok(creation)
     }
 
-    async fn make(&self, request: &CreateRequest) -> Result<Made, Error> {
+    async fn make(&self, request: &CreateRequest, stop: &Notify) -> Result<Made, Error> {
         let mut bundle = Bundle::read(&request.bundle).map_err(Error::invalid)?;
         let path = bundle.cgroup_path(&self.namespace, &request.id);
         let cgroup = Cgroup::at(&path).map_err(Error::invalid)?;
@@ -139,7 +151,7 @@ impl Shim {
             pid,
             start,
             console,
-        } = create(&self.children, job, given)
+        } = create(&self.children, job, given, stop)
             .await
             .map_err(Error::internal)?;
         // Without it, if it is gone already.
@@ -181,7 +193,7 @@ impl Shim {
     /// Keeps what was made, and tells of it.
     fn created(self: &Arc<Self>, request: &CreateRequest, made: Made) -> i32 {
         let mut containers = self.containers();
-        // Nobody removes a container that is being created.
+        // Nobody else removes a container that is being created.
         if let Some(container) = containers.get_mut(&request.id) {
             container.cgroup = Some(made.cgroup);
             container.owns_pid_namespace = made.owns_pid_namespace;
@@ -194,6 +206,7 @@ impl Shim {
             if let Err(refused) = container.init.on(Event::Made) {
                 tracing::error!("{}: {refused}", request.id);
             }
+            container.creation.made.send_replace(true);
         }
         drop(containers);
         self.publisher.publish(TaskCreate {

@@ -26,7 +26,7 @@ pub struct Deleted {
 
 impl Shim {
     /// Deletes a container whose init has ended (or never started), or an exec that has ended (or
-    /// never started).
+    /// never started). A container that is being made is given up.
     ///
     /// # Errors
     /// `NotFound`, `FailedPrecondition` while it runs, or what can't be removed; it can be tried
@@ -57,6 +57,12 @@ impl Shim {
     }
 
     async fn delete_container(&self, id: &str) -> Result<Deleted, Error> {
+        if self.give_up_creation(id).await? {
+            return Ok(Deleted {
+                pid: 0,
+                exit: Some(Exit::now(128 + libc::SIGKILL.unsigned_abs())),
+            });
+        }
         let (cgroup, mut done) = {
             let mut containers = self.containers();
             let container = find(&mut containers, id)?;
@@ -110,6 +116,21 @@ impl Shim {
 }
 
 impl Shim {
+    /// Stops the creation of a container that is being made, and returns whether it was never made. So does containerd
+    /// (since 1.7) when it is restarted meanwhile: nobody waits for the container any more.
+    async fn give_up_creation(&self, id: &str) -> Result<bool, Error> {
+        let mut made = {
+            let mut containers = self.containers();
+            let container = find(&mut containers, id)?;
+            if container.init.phase() != Phase::Creating {
+                return Ok(false);
+            }
+            container.creation.stop.notify_one();
+            container.creation.made.subscribe()
+        };
+        Ok(made.wait_for(|made| *made).await.is_err())
+    }
+
     /// Waits for the events of execs that died with the container: that need not have been heard yet. None is started any more, as the container is being deleted.
     async fn execs_ended(&self, id: &str) {
         let running: Vec<_> = {

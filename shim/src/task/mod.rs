@@ -35,7 +35,7 @@ pub use exec::ExecRequest;
 pub use process::Snapshot;
 pub use state::{Event, Phase, Refused};
 
-use create::StartHandles;
+use create::{Creation, StartHandles};
 use inherited::Inherited;
 use oom::Oom;
 use process::Process;
@@ -54,6 +54,7 @@ pub struct Shim {
 
 /// One container.
 struct Container {
+    creation: Arc<Creation>,
     bundle: PathBuf,
     cgroup: Option<Cgroup>,
     /// Its init is the first process of a PID namespace, so the kernel kills the others with it.
@@ -122,17 +123,22 @@ impl Shim {
         }
     }
 
-    /// All processes of the container: (process id, exec id where it is one).
+    /// All processes of the container: (process id, exec id where it is one). An init that has ended stays in the
+    /// list until it is deleted, as a zombie would: when containerd (since 1.7) is restarted, it takes a task without
+    /// processes for one that was never made, and deletes it, exit code and all.
     ///
     /// # Errors
     /// When there is no such container, or the cgroup can't be read.
     pub fn pids(&self, id: &str) -> Result<Vec<(i32, Option<String>)>, Error> {
         let mut containers = self.containers();
         let container = find(&mut containers, id)?;
-        let pids = match &container.cgroup {
+        let mut pids = match &container.cgroup {
             Some(cgroup) => cgroup.pids().map_err(Error::internal)?,
             None => Vec::new(),
         };
+        if pids.is_empty() && container.init.phase() == Phase::Stopped {
+            pids.push(container.init.pid());
+        }
         let exec = |pid: i32| {
             let found = container
                 .execs

@@ -55,6 +55,9 @@ pub enum WorkerError {
     /// The worker took too long and was killed.
     #[error("making the container took more than {0} seconds and was given up")]
     TimedOut(u64),
+    /// A client deleted the container meanwhile.
+    #[error("the container was deleted before it was made")]
+    Stopped,
     /// The worker died without a report.
     #[error(
         "the worker was ended by status {0} before it could report: is the machine short of memory?"

@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::container::{self, CreateJob, Created, Streams};
 use super::failure::explain;
 use super::{Packet, Start, TIMEOUT, Worker, WorkerError};
@@ -21,7 +23,8 @@ pub struct Given {
 /// The process that was made, and descriptors for the shim.
 type Made = (i32, Vec<OwnedFd>);
 
-/// Makes a container, in its cgroup. Of one that can't be made, nothing is left.
+/// Makes a container, in its cgroup, unless `stop` is notified before it is made. Of one that isn't made, nothing is
+/// left.
 ///
 /// # Errors
 /// [`WorkerError`], one sentence.
@@ -29,10 +32,11 @@ pub async fn create(
     children: &Children,
     job: CreateJob,
     given: Given,
+    stop: &Notify,
 ) -> Result<Created, WorkerError> {
     job.cgroup.create(job.resources.as_ref())?;
     let created = match note_init(&job.bundle, 0) {
-        Ok(()) => create_in_cgroup(children, &job, given).await,
+        Ok(()) => create_in_cgroup(children, &job, given, stop).await,
         Err(error) => Err(error.into()),
     };
     if created.is_err() {
@@ -48,6 +52,7 @@ async fn create_in_cgroup(
     children: &Children,
     job: &CreateJob,
     given: Given,
+    stop: &Notify,
 ) -> Result<Created, WorkerError> {
     let keep: Vec<BorrowedFd<'_>> = std::iter::once(&given.start_error)
         .chain(&given.stdio)
@@ -67,7 +72,7 @@ async fn create_in_cgroup(
     .map_err(|cause| WorkerError::step("a worker can't be forked", cause))?;
     drop(given);
     let ended = children.watch(worker.pid);
-    let (pid, mut fds) = finish(&mut worker, ended, TIMEOUT).await?;
+    let (pid, mut fds) = finish(&mut worker, ended, TIMEOUT, stop).await?;
     let console = if fds.len() > 1 { fds.pop() } else { None };
     match fds.pop() {
         Some(start) => Ok(Created {
@@ -112,14 +117,16 @@ pub async fn run(
     })
     .map_err(|cause| WorkerError::step(format!("a worker for {what} can't be forked"), cause))?;
     let ended = children.watch(worker.pid);
-    finish(&mut worker, ended, TIMEOUT).await.map(drop)
+    let never = Notify::new();
+    finish(&mut worker, ended, TIMEOUT, &never).await.map(drop)
 }
 
-/// Takes the worker's packets until it is done, has failed, or is out of time.
+/// Takes the worker's packets until it is done, has failed, is out of time or not wanted any more.
 async fn finish(
     worker: &mut Worker,
     mut ended: Exited,
     limit: Duration,
+    stop: &Notify,
 ) -> Result<Made, WorkerError> {
     let mut outcome = Outcome::default();
     let deadline = tokio::time::sleep(limit);
@@ -140,6 +147,10 @@ async fn finish(
             () = &mut deadline => {
                 worker.kill();
                 return Err(WorkerError::TimedOut(limit.as_secs()));
+            }
+            () = stop.notified() => {
+                worker.kill();
+                return Err(WorkerError::Stopped);
             }
         };
         match packet {
@@ -194,7 +205,7 @@ mod tests {
             let mut worker = Worker::fork(None, &[], |start, _| operation(start)).expect("forked");
             // This process doesn't reap by signals, so the end is never heard here.
             let ended = children.watch(worker.pid);
-            let result = finish(&mut worker, ended, limit).await;
+            let result = finish(&mut worker, ended, limit, &Notify::new()).await;
             worker.kill();
             let pid = nix::unistd::Pid::from_raw(worker.pid);
             nix::sys::wait::waitpid(pid, None).expect("it is ours and ends");

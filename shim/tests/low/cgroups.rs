@@ -215,7 +215,7 @@ fn f31_frozen_cgroup_is_removed() {
     let group = Group::made(None);
     let pid = child(&group.0, pause);
     until(|| group.0.pids().unwrap() == [pid]);
-    group.0.freeze().unwrap();
+    until(|| group.0.try_freeze(false).unwrap());
     // SIGTERM waits, being frozen.
     group.0.kill(libc::SIGTERM).unwrap();
     assert_eq!(group.0.pids().unwrap(), [pid]);

@@ -222,7 +222,7 @@ fn exec_in_a_stopped_container_says_so() {
 
 fn exec_that_does_not_get_there_is_killed() {
     let container = Container::sleeping();
-    container.group.0.freeze().unwrap();
+    until(|| container.group.0.try_freeze(false).unwrap());
     let result = exec::spawn(ExecRequest {
         init_pid: container.pid,
         init_pidfd: container.pidfd.as_fd(),
@@ -237,7 +237,7 @@ fn exec_that_does_not_get_there_is_killed() {
     let process = starting.wait(PATIENCE).unwrap();
     assert_eq!(wait(process.pid), Some(0));
 
-    container.group.0.freeze().unwrap();
+    until(|| container.group.0.try_freeze(false).unwrap());
     let streams = Streams::Given([null(), null(), null()]);
     let starting = exec::spawn(ExecRequest {
         init_pid: container.pid,
