@@ -19,6 +19,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// A cgroup that exists, for the shim itself.
     pub shim_cgroup: Option<String>,
+    /// The container's cgroup is named as a unit of systemd.
+    pub systemd_cgroup: bool,
     /// The user and group that pipes and FIFOs of standard streams are given to.
     pub io_owner: Option<(u32, u32)>,
 }
@@ -87,14 +89,14 @@ impl Options {
                 return Err(unsupported(name, value, way_out));
             }
         }
-        // Without a meaning here: `root` (where runc keeps states; we keep none on disk), `criu_*` (for
-        // checkpoints, which are refused by name) and `systemd_cgroup`, since the form of cgroupsPath
-        // tells a systemd name from a path.
+        // Without a meaning here: `root` (where runc keeps states; we keep none on disk) and `criu_*` (for
+        // checkpoints, which are refused by name).
         let owner = (options.io_uid, options.io_gid);
         Ok(Self {
             no_pivot_root: options.no_pivot_root,
             no_new_keyring: options.no_new_keyring,
             shim_cgroup: Some(options.shim_cgroup.clone()).filter(|path| !path.is_empty()),
+            systemd_cgroup: options.systemd_cgroup,
             io_owner: Some(owner).filter(|owner| *owner != (0, 0)),
         })
     }
@@ -223,7 +225,11 @@ mod tests {
         let mut options = oci::Options::new();
         options.systemd_cgroup = true;
         options.root = "/run/containerd/runc".into();
-        assert_eq!(runc(&options), Ok(Options::default()));
+        let systemd = Options {
+            systemd_cgroup: true,
+            ..Options::default()
+        };
+        assert_eq!(runc(&options), Ok(systemd));
         options.no_pivot_root = true;
         options.no_new_keyring = true;
         options.shim_cgroup = "/shims".into();
@@ -232,6 +238,7 @@ mod tests {
             no_pivot_root: true,
             no_new_keyring: true,
             shim_cgroup: Some("/shims".into()),
+            systemd_cgroup: true,
             io_owner: Some((1000, 0)),
         };
         assert_eq!(runc(&options), Ok(all.clone()));
@@ -262,6 +269,7 @@ mod tests {
             no_pivot_root: true,
             no_new_keyring: true,
             shim_cgroup: Some("/shims".into()),
+            systemd_cgroup: false,
             io_owner: Some((1000, 2000)),
         };
         assert_eq!(read(value), Ok(all));

@@ -187,8 +187,20 @@ fn what_kubernetes_nodes_send_is_taken() {
     let mut options = oci::Options::new();
     options.systemd_cgroup = true;
     options.root = "/run/containerd/runc".into();
-    let text = output_with(&mut shim, "c1", config(&["echo", "fine"]), &options);
+    // A name without a dash, which would be that of two slices.
+    let slice = format!("{}.slice", shim.namespace.replace('-', "_"));
+    let mut spec = config(&["echo", "fine"]);
+    spec["linux"]["cgroupsPath"] = json!(format!("{slice}:test:c1"));
+    let text = output_with(&mut shim, "c1", spec, &options);
     assert_eq!(text, "fine\n");
+    // The slice is for systemd to remove, or for us here.
+    let cgroup = containerd_shim_carob_v1::cgroup::Cgroup::at(&format!("/{slice}"));
+    cgroup.expect("a path").remove().expect("removed");
+
+    let plain = create_with(&mut shim, "c2", config(&["true"]), &options);
+    let (code, why) = refused(plain);
+    assert_eq!(code, Code::INVALID_ARGUMENT);
+    assert!(why.contains("SystemdCgroup needs cgroupsPath"), "{why}");
 }
 
 #[test]

@@ -14,4 +14,5 @@ mod faults;
 mod left;
 mod pods;
 mod stress;
+mod systemd;
 mod tasks;

@@ -29,13 +29,16 @@ fn make_all<'a>(cgroup: &'a Cgroup, made: &mut Vec<&'a Dir>) -> Result<(), Cgrou
         }
     }
     // Left over from a crash it may be, in use it may not.
-    if made.len() < cgroup.dirs.len()
-        && let Some(&pid) = members::pids(cgroup)?.first()
-    {
-        return Err(CgroupError::Occupied {
-            path: cgroup.path.clone(),
-            pid,
-        });
+    if made.len() < cgroup.dirs.len() {
+        let mut others = members::pids(cgroup)?.into_iter();
+        // systemd has put this process there.
+        let own = cgroup.scope.as_ref().map(|_| std::process::id());
+        if let Some(pid) = others.find(|&pid| Some(pid.unsigned_abs()) != own) {
+            return Err(CgroupError::Occupied {
+                path: cgroup.path.clone(),
+                pid,
+            });
+        }
     }
     for dir in &cgroup.dirs {
         if dir.hierarchy.unified {

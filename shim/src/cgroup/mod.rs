@@ -16,6 +16,7 @@ mod mount;
 mod oom;
 mod path;
 mod remove;
+mod systemd;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,6 +26,7 @@ use oci_spec::runtime::LinuxResources;
 
 use dir::Dir;
 use hierarchy::Hierarchies;
+use systemd::Scope;
 
 pub use hide::hide;
 pub use metrics::Metrics;
@@ -85,6 +87,16 @@ pub enum CgroupError {
         /// One of the processes.
         pid: i32,
     },
+    /// systemd runs this machine's cgroups, and refuses.
+    #[error("systemd can't {what} the scope {unit:?}: {why}")]
+    Systemd {
+        /// What was tried.
+        what: &'static str,
+        /// The scope.
+        unit: String,
+        /// What systemd said.
+        why: String,
+    },
     /// Processes outlived SIGKILL, so the cgroup can't be removed.
     #[error("cgroup {path:?} can't be removed: processes {pids:?} outlive SIGKILL")]
     Undying {
@@ -122,25 +134,34 @@ pub struct Cgroup {
     path: String,
     /// The directories, v1 first, the unified one last.
     dirs: Vec<Dir>,
+    /// The unit that it is, where systemd makes it.
+    scope: Option<Scope>,
 }
 
 impl Cgroup {
     /// The cgroup named by `linux.cgroupsPath`: an absolute path, or systemd's
-    /// `slice:prefix:name`, which becomes the path that systemd would use. A relative path counts
-    /// from the hierarchies' roots. `.` and `..` are refused.
+    /// `slice:prefix:name`, which becomes the path that systemd would use; where systemd runs the machine,
+    /// it makes the cgroup. A relative path counts from the hierarchies' roots. `.` and `..` are refused.
     ///
     /// # Errors
     /// [`CgroupError::BadPath`] or, when the machine can't be read, [`CgroupError::Io`] and
     /// [`CgroupError::NoHierarchy`].
     pub fn at(path: &str) -> Result<Self, CgroupError> {
+        let names_unit = path::names_unit(path);
         let path = path::relative(path)?;
+        let scope = names_unit.then(|| Scope::of(&path)).flatten();
         let hierarchies = Hierarchies::of_machine()?;
         let dirs = hierarchies
             .all
             .iter()
             .map(|hierarchy| Dir::new(hierarchy, &path))
             .collect();
-        Ok(Self { path, dirs })
+        Ok(Self { path, dirs, scope })
+    }
+
+    /// Whether a `linux.cgroupsPath` is systemd's `slice:prefix:name`.
+    pub fn names_unit(path: &str) -> bool {
+        path::names_unit(path)
     }
 
     /// The path below each hierarchy's root, without a leading slash.
@@ -148,13 +169,23 @@ impl Cgroup {
         &self.path
     }
 
+    /// Whether it is systemd that makes it, and has to be asked before its limits are changed: both may block.
+    pub fn is_systemds(&self) -> bool {
+        self.scope.is_some()
+    }
+
     /// Makes the cgroup in every hierarchy and sets its limits. `resources` of `None` sets only the
     /// default device rules. What was made is removed again on failure.
     ///
+    /// One that systemd makes has the calling process in it from then on, wherever systemd puts it.
+    ///
     /// # Errors
     /// [`CgroupError::Occupied`] when the cgroup exists and has processes; otherwise what the
-    /// kernel or the limits say.
+    /// kernel, systemd or the limits say.
     pub fn create(&self, resources: Option<&LinuxResources>) -> Result<(), CgroupError> {
+        if let Some(scope) = &self.scope {
+            scope.start(&self.path, resources, self.is_v2())?;
+        }
         create::create(self)?;
         limits::apply(self, resources, limits::Occasion::Create)
             .inspect_err(|_| remove::remove_empty(self, &self.dirs))
@@ -166,6 +197,9 @@ impl Cgroup {
     /// # Errors
     /// The first limit that could not be set; those before it stay set.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        if let Some(scope) = &self.scope {
+            scope.update(resources, self.is_v2())?;
+        }
         limits::apply(self, Some(resources), limits::Occasion::Update)
     }
 
@@ -309,6 +343,11 @@ impl Cgroup {
                 controller,
                 path: self.path.clone(),
             })
+    }
+
+    /// Whether the unified hierarchy is the only one.
+    fn is_v2(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.hierarchy.unified)
     }
 
     /// The directory in the unified hierarchy.

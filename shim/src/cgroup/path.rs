@@ -5,6 +5,11 @@ use super::CgroupError;
 /// The longest name of one directory (NAME_MAX).
 const NAME_MAX: usize = 255;
 
+/// Whether it is `slice:prefix:name`.
+pub fn names_unit(given: &str) -> bool {
+    !given.contains('/') && given.split(':').count() == 3
+}
+
 /// The path without its leading slash. `slice:prefix:name` becomes `a.slice/a-b.slice/prefix-name.scope`,
 /// as runc and systemd name it (systemd.slice(5)).
 pub fn relative(given: &str) -> Result<String, CgroupError> {
@@ -13,9 +18,7 @@ pub fn relative(given: &str) -> Result<String, CgroupError> {
         why,
     };
     let path = match given.split(':').collect::<Vec<_>>()[..] {
-        [slice, prefix, name] if !given.contains('/') => {
-            systemd(slice, prefix, name).map_err(bad)?
-        }
+        [slice, prefix, name] if names_unit(given) => systemd(slice, prefix, name).map_err(bad)?,
         _ => given.to_owned(),
     };
     let mut parts = Vec::new();

@@ -204,9 +204,7 @@ impl Task for Service {
 
     async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> ttrpc::Result<Empty> {
         let resources = request.resources.into_option().unwrap_or_default();
-        self.shim
-            .update(&request.id, &resources.value)
-            .map_err(status)?;
+        whole(self.shim.clone().update(request.id, resources.value)).await?;
         Ok(Empty::new())
     }
 

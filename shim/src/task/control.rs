@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::{Container, Error, Event, Kind, Phase, Shim, find};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::exec;
+use crate::sentence::sentence;
 use crate::stdio::Size;
+use crate::worker::run;
 
 /// How long processes may take to freeze.
 const FREEZE: Duration = Duration::from_secs(2);
@@ -157,25 +159,34 @@ impl Shim {
     ///
     /// # Errors
     /// `NotFound`, `InvalidArgument` for what is not one, or which limit can't be set.
-    pub fn update(&self, id: &str, resources: &[u8]) -> Result<(), Error> {
-        let resources: LinuxResources = serde_json::from_slice(resources).map_err(|error| {
+    pub async fn update(self: Arc<Self>, id: String, resources: Vec<u8>) -> Result<(), Error> {
+        let resources: LinuxResources = serde_json::from_slice(&resources).map_err(|error| {
             Error::new(
                 Kind::InvalidArgument,
                 format!("the resources can't be read: {error}"),
             )
         })?;
-        let mut containers = self.containers();
-        let container = find(&mut containers, id)?;
-        if !container.init.phase().is_alive() {
-            return Err(finished());
+        let cgroup = {
+            let mut containers = self.containers();
+            let container = find(&mut containers, &id)?;
+            if !container.init.phase().is_alive() {
+                return Err(finished());
+            }
+            container.cgroup.clone()
+        };
+        let Some(cgroup) = cgroup else {
+            return Err(Error::not_found(&id, ""));
+        };
+        if cgroup.is_systemds() {
+            let update = || cgroup.update(&resources).map_err(|error| sentence(&error));
+            return run(&self.children, "an update", update)
+                .await
+                .map_err(Error::internal);
         }
-        match &container.cgroup {
-            Some(cgroup) => cgroup.update(&resources).map_err(|error| match error {
-                CgroupError::BadLimit { .. } => Error::invalid(error),
-                error => Error::internal(error),
-            }),
-            None => Err(Error::not_found(id, "")),
-        }
+        cgroup.update(&resources).map_err(|error| match error {
+            CgroupError::BadLimit { .. } => Error::invalid(error),
+            error => Error::internal(error),
+        })
     }
 
     /// What the container uses: containerd's message for this machine's cgroups, and its type.

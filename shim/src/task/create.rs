@@ -122,6 +122,12 @@ impl Shim {
     async fn make(&self, request: &CreateRequest, stop: &Notify) -> Result<Made, Error> {
         let mut bundle = Bundle::read(&request.bundle).map_err(Error::invalid)?;
         let path = bundle.cgroup_path(&self.namespace, &request.id);
+        if request.options.systemd_cgroup && !Cgroup::names_unit(&path) {
+            let message = format!(
+                "the option SystemdCgroup needs cgroupsPath as SLICE:PREFIX:NAME, not {path:?}: change one of them"
+            );
+            return Err(Error::new(Kind::InvalidArgument, message));
+        }
         let cgroup = Cgroup::at(&path).map_err(Error::invalid)?;
         if let Some(path) = &request.options.shim_cgroup {
             let own = Cgroup::at(path).map_err(Error::invalid)?;

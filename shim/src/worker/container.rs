@@ -83,6 +83,9 @@ fn make(
         true => setup.without_new_keyring(),
         false => setup,
     };
+    if job.cgroup.is_systemds() {
+        job.cgroup.create(job.resources.as_ref())?;
+    }
     mounts::enter_private_namespace(&job.bundle, spec::wants_shared(&spec))?;
     let mounted = job.bundle.join("rootfs");
     rootfs::mount_all(&job.rootfs, &mounted)?;

@@ -34,7 +34,10 @@ pub async fn create(
     given: Given,
     stop: &Notify,
 ) -> Result<Created, WorkerError> {
-    job.cgroup.create(job.resources.as_ref())?;
+    // systemd makes it around a process: the worker.
+    if !job.cgroup.is_systemds() {
+        job.cgroup.create(job.resources.as_ref())?;
+    }
     let created = match note_init(&job.bundle, 0) {
         Ok(()) => create_in_cgroup(children, &job, given, stop).await,
         Err(error) => Err(error.into()),
@@ -58,7 +61,10 @@ async fn create_in_cgroup(
         .chain(&given.stdio)
         .map(AsFd::as_fd)
         .collect();
-    let directory = job.cgroup.open_unified()?;
+    let directory = match job.cgroup.is_systemds() {
+        true => None,
+        false => job.cgroup.open_unified()?,
+    };
     let mut worker = Worker::fork(
         directory.as_ref().map(AsFd::as_fd),
         &keep,

@@ -146,7 +146,7 @@ fn cpu_max(quota: Option<i64>, period: Option<u64>) -> Option<String> {
 
 /// CPU shares (2 to 262144) as a v2 weight (1 to 10000): the curve through the minimum, the default
 /// (1024 is 100) and the maximum which runc 1.3.2, crun 1.23 and Kubernetes use.
-fn weight(shares: u64) -> u64 {
+pub(in crate::cgroup) fn weight(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,

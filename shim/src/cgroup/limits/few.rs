@@ -115,10 +115,9 @@ fn unified(cgroup: &Cgroup, resources: &LinuxResources) -> Result<(), CgroupErro
         if file.contains('/') || file.starts_with("cgroup.") || !file.contains('.') {
             return Err(bad("it is not a file of a controller, such as memory.high"));
         }
-        let v2 = cgroup.dirs.iter().all(|dir| dir.hierarchy.unified);
         let dir: &Dir = cgroup
             .unified()
-            .filter(|_| v2)
+            .filter(|_| cgroup.is_v2())
             .ok_or_else(|| bad("this machine has cgroup v1"))?;
         for line in value.lines().filter(|line| !line.trim().is_empty()) {
             set(dir, &format!("unified[{file:?}]"), file, line)?;

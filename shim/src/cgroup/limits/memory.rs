@@ -159,7 +159,10 @@ fn apply_v2(dir: &Dir, memory: &LinuxMemory) -> Result<(), CgroupError> {
 
 /// The limit for swap alone (v2) from memory and memory plus swap (v1, OCI). `None` leaves it, -1 is
 /// no limit.
-fn swap_alone(limit: Option<i64>, swap: i64) -> Result<Option<i64>, CgroupError> {
+pub(in crate::cgroup) fn swap_alone(
+    limit: Option<i64>,
+    swap: i64,
+) -> Result<Option<i64>, CgroupError> {
     match (limit, swap) {
         (Some(-1), 0) => Ok(Some(-1)),
         (_, 0) => Ok(None),

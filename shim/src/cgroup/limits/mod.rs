@@ -7,6 +7,8 @@ mod cpu;
 mod few;
 mod memory;
 
+pub(super) use cpu::weight;
+pub(super) use memory::swap_alone;
 use oci_spec::runtime::LinuxResources;
 
 use super::dir::Dir;
