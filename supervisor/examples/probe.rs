@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use carob::dirs::Dirs;
 use carob::probe::exec::{Command, Commands};
-use carob::runtime::CreateTask;
 use carob::runtime::embedded::Embedded;
+use carob::runtime::{CreateTask, PodName, Process, Runtime};
 use nix::unistd::{SysconfVar, sysconf};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -34,26 +34,24 @@ async fn run() -> anyhow::Result<()> {
     let dirs = Dirs::prepare(&state.join("root"), &state.join("state"))?;
     let (events, mut heard) = mpsc::unbounded_channel();
     let backend = Embedded::open(&dirs, events)?;
-    let events = backend.listen("bench").await?;
+    let name = || ID.to_owned();
+    let pod = backend.pod(PodName {
+        uid: name(),
+        namespace: name(),
+        name: name(),
+    });
+    let pod = pod.await?;
     // Events are taken as they come, as a supervisor does.
     spawn_local(async move { while heard.recv().await.is_some() {} });
 
-    let shim = backend.start_shim(&events, ID, &bundle).await?;
-    let task = CreateTask {
-        id: ID.to_owned(),
-        bundle: bundle.clone(),
-        rootfs: Vec::new(),
-        stdin: String::new(),
-        stdout: String::new(),
-        stderr: String::new(),
-        terminal: false,
-    };
+    let shim = pod.open(ID, &bundle).await?;
+    let task = CreateTask::of_bundle(ID, ID, bundle.clone(), Vec::new());
     let init = shim.create(task).await.context("create")?;
-    shim.start(ID).await.context("start")?;
+    shim.start(Process::init(ID)).await.context("start")?;
     let server = parent(init)?;
     let commands = Commands::default();
     let command = Command {
-        shim: shim.clone(),
+        tasks: shim.clone(),
         id: ID.to_owned(),
         name: "liveness-probe",
         process: process(&bundle)?,
@@ -74,12 +72,12 @@ async fn run() -> anyhow::Result<()> {
         println!("{:.3}", spent * 1e3 / f64::from(count));
         stdout().flush()?;
     }
-    shim.kill(ID, nix::libc::SIGKILL.unsigned_abs(), true)
-        .await?;
-    shim.wait(ID).await?;
-    shim.delete(ID).await?;
+    let kill = nix::libc::SIGKILL.unsigned_abs();
+    shim.kill(Process::init(ID), kill, true).await?;
+    shim.wait(Process::init(ID)).await?;
+    shim.delete(Process::init(ID)).await?;
     shim.shutdown(ID, false).await?;
-    events.close().await;
+    pod.close().await;
     Ok(())
 }
 

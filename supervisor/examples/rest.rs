@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use carob::actor::{Actor, AtEnd, Effects, Own};
+use carob::backend::Home;
 use carob::dirs::Dirs;
 use carob::events::Journal;
 use carob::life::{Life, Source};
@@ -83,7 +84,7 @@ async fn run() -> anyhow::Result<()> {
     let (mut actors, mut inboxes) = (JoinSet::new(), Vec::new());
     let mut begun = Duration::ZERO;
     for (number, pod) in parsed.pods.into_iter().enumerate() {
-        let life = Life::begin(&dirs, pod, Source::Manifest, Origin::Run)?;
+        let life = Life::begin(&dirs, pod, Source::Manifest, Origin::Run, &Home::Embedded)?;
         let before = cpu()?;
         let sender = sender.clone();
         let watch = Watch::new(move |update| drop(sender.send((number, update))));
@@ -151,6 +152,7 @@ fn actor(dirs: &Dirs, life: Life, watch: Watch) -> (UnboundedSender<Event>, Acto
         origin: life.origin,
         at_end: AtEnd::Forget,
         claim: life.claim,
+        home: life.home,
         clock: life.clock,
         state: life.state,
         past: life.past,

@@ -17,6 +17,7 @@ use carob_core::status::PodStatus;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::backend::Home;
 use crate::clock::Clock;
 use crate::events::Journal;
 use crate::executor::Source;
@@ -50,6 +51,8 @@ pub trait Effects: 'static {
 pub struct Own {
     /// The right to run it.
     pub claim: Claim,
+    /// Where its containers are.
+    pub home: Home,
     /// Its clock.
     pub clock: Clock,
     /// Where its decisions are.
@@ -116,6 +119,7 @@ pub struct Actor<E> {
     pod: Rc<Pod>,
     state: PodState,
     past: Past,
+    home: Home,
     clock: Clock,
     claim: Claim,
     mirror: Mirror,
@@ -140,6 +144,7 @@ impl<E: Effects> Actor<E> {
             pod: effects.pod(),
             state: own.state,
             past: own.past,
+            home: own.home,
             clock: own.clock,
             mirror: own.claim.mirror(),
             journal: own.journal,
@@ -258,7 +263,14 @@ impl<E: Effects> Actor<E> {
         let view = || {
             let mark = self.clock.mark();
             let source = self.effects.source();
-            let view = View::new(&self.pod, source, self.origin, mark, &self.state);
+            let view = View::new(
+                &self.pod,
+                source,
+                self.origin,
+                &self.home,
+                mark,
+                &self.state,
+            );
             match ended {
                 Some(ended) => view.ended(ended),
                 None => view,

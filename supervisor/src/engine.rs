@@ -11,15 +11,17 @@ use carob_bundles::pause;
 use tokio::sync::mpsc;
 use tokio::task;
 
+use crate::backend::{Backend, Home};
 use crate::cgroup;
+use crate::containerd::Containerd;
 use crate::dirs::Dirs;
 use crate::executor::Executor;
 use crate::images::Images;
 use crate::machine::Machine;
 use crate::network::{Network, NetworkConfig};
 use crate::probe::socket::Sockets;
-use crate::runtime::TaskEvent;
 use crate::runtime::embedded::Embedded;
+use crate::runtime::{Runtime, TaskEvent};
 use crate::volume::Volumes;
 
 /// Everything that Pods share.
@@ -28,8 +30,10 @@ pub struct Engine {
     pub dirs: Dirs,
     /// The machine.
     pub machine: Machine,
-    /// Starts shims.
-    pub runtime: Embedded,
+    /// Where the containers are that run here.
+    pub home: Home,
+    /// Runs containers.
+    pub runtime: Box<dyn Runtime>,
     /// Pulls and unpacks.
     pub images: Images,
     /// Connects Pods.
@@ -52,15 +56,20 @@ impl Engine {
     ///
     /// # Errors
     /// When something that every Pod needs can't be had.
-    pub async fn open(dirs: Dirs) -> anyhow::Result<Self> {
+    pub async fn open(dirs: Dirs, backend: &Backend) -> anyhow::Result<Self> {
         let (sink, events) = mpsc::unbounded_channel();
         let routes = Rc::new(Routes::default());
         task::spawn_local(dispatch(routes.clone(), events));
         let pause_root =
             pause::install(&dirs.root.join("pause")).context("cannot install the pause program")?;
+        let runtime: Box<dyn Runtime> = match backend {
+            Backend::Embedded => Box::new(Embedded::open(&dirs, sink)?),
+            Backend::Containerd(settings) => Box::new(Containerd::open(settings, sink).await?),
+        };
         Ok(Self {
+            home: backend.home(),
+            runtime,
             machine: Machine::detect().context("cannot read what machine this is")?,
-            runtime: Embedded::open(&dirs, sink)?,
             images: Images::open(&dirs)?,
             network: Network::open(&dirs.state, NetworkConfig::default())?,
             sockets: Rc::default(),

@@ -2,6 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +22,7 @@ use carob_core::pod::ImagePullPolicy;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::dirs::Dirs;
+use crate::runtime::{Mount, Rootfs};
 
 /// The store, and who pulls what.
 pub struct Images {
@@ -114,11 +119,50 @@ impl Images {
     ///
     /// # Errors
     /// [`ImageError`]; [`ImageError::NotPresent`] when it was removed since.
-    pub fn again(&self, id: &str, owner: &Owner) -> Result<Image, ImageError> {
+    pub async fn again(&self, id: &str, owner: &Owner) -> Result<Image, ImageError> {
         let image = self.store.find(id)?;
         self.store.take(&image.id, owner)?;
         Ok(image)
     }
+
+    /// What a container's root file system is mounted from, its writable layer in `dir`. Can be repeated.
+    ///
+    /// # Errors
+    /// When the writable layer can't be made.
+    pub async fn rootfs(&self, image: &Image, _id: &str, dir: &Path) -> Result<Rootfs, ImageError> {
+        let mounts = overlay(image, dir).map_err(|source| ImageError::Io {
+            action: "prepare",
+            path: dir.to_owned(),
+            source,
+        })?;
+        Ok(Rootfs {
+            mounts,
+            snapshot: None,
+        })
+    }
+}
+
+/// Makes the writable layer and says how it lies on the image's.
+fn overlay(image: &Image, dir: &Path) -> io::Result<Vec<Mount>> {
+    let make = |name: &str| {
+        let path: PathBuf = dir.join(name);
+        // `upper` is the container's `/`: everyone in it must be able to enter.
+        DirBuilder::new()
+            .mode(0o755)
+            .create(&path)
+            .or_else(|e| match e.kind() {
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(e),
+            })?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        Ok::<_, io::Error>(path)
+    };
+    let mount = image.overlay_mount(&make("upper")?, &make("work")?);
+    Ok(vec![Mount {
+        kind: mount.fstype,
+        source: mount.source,
+        options: mount.options,
+    }])
 }
 
 /// Pulls an image and tells how far it is.

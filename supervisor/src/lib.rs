@@ -1,9 +1,11 @@
 //! The supervisor's parts; `main.rs` only starts them.
 
 pub mod actor;
+pub mod backend;
 mod cgroup;
 pub mod cli;
 mod clock;
+pub mod containerd;
 mod daemon;
 pub mod dirs;
 mod engine;

@@ -12,8 +12,8 @@ use crate::cgroup;
 use crate::dirs::Dirs;
 use crate::network::{Network, NetworkConfig};
 use crate::record::{self, Claim, Known};
-use crate::runtime::Shim;
 use crate::runtime::embedded;
+use crate::runtime::{Process, Shim, Tasks};
 use crate::volume::Volumes;
 
 /// The Pods that nobody runs any more but of which something is left.
@@ -145,12 +145,13 @@ async fn end_task(
         return Ok(());
     };
     if let Some(shim) = shim {
+        let init = Process::init(&id);
         // Whatever it refuses, the orphan's way below does too.
         let _ = shim
-            .kill(&id, nix::libc::SIGKILL.unsigned_abs(), true)
+            .kill(init, nix::libc::SIGKILL.unsigned_abs(), true)
             .await;
-        let _ = shim.wait(&id).await;
-        if shim.delete(&id).await.is_ok() {
+        let _ = shim.wait(init).await;
+        if shim.delete(init).await.is_ok() {
             return Ok(());
         }
     }

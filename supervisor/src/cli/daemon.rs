@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::run::Output;
+use crate::backend::Backend;
 use crate::daemon::{self, Settings};
 use crate::dirs::Dirs;
 
@@ -25,11 +26,11 @@ pub struct DaemonArgs {
 ///
 /// # Errors
 /// When there is a daemon already or the machine can't be prepared.
-pub async fn run(args: DaemonArgs, dirs: Dirs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: DaemonArgs, dirs: Dirs, backend: Backend) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         manifests: args.manifests,
         rescan: Duration::from_secs(20),
         json: args.output.is_some(),
     };
-    daemon::run(settings, dirs).await
+    daemon::run(settings, dirs, &backend).await
 }

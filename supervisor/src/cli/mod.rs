@@ -1,5 +1,6 @@
 //! The command line: what can be said to `carob`, and what answers.
 
+mod backend;
 mod check;
 mod daemon;
 mod events;
@@ -13,7 +14,7 @@ mod summary;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 pub use manifest::MAX as MANIFEST_MAX;
@@ -40,18 +41,10 @@ pub struct Cli {
     /// Where what a reboot ends is kept; supervisors with different ones don't see each other
     #[arg(long, global = true, default_value = "/run/carob", env = "CAROB_STATE")]
     state: PathBuf,
-    /// What makes the containers
-    #[arg(long, global = true, value_enum, default_value_t = Backend::Embedded)]
-    backend: Backend,
+    #[command(flatten)]
+    backend: backend::BackendArgs,
     #[command(subcommand)]
     command: Command,
-}
-
-/// What makes the containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    /// Carob's shim, driven directly: no daemon needed.
-    Embedded,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,7 +79,6 @@ impl Cli {
     /// # Errors
     /// One clear sentence for the person; the exit code is then [`EXIT_CAROB`].
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Backend::Embedded = self.backend;
         if !matches!(self.command, Command::Run(_)) {
             end_with_its_reader();
         }
@@ -109,8 +101,8 @@ impl Cli {
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async {
             match self.command {
-                Command::Run(args) => run::run(args, dirs).await,
-                Command::Daemon(args) => daemon::run(args, dirs).await,
+                Command::Run(args) => run::run(args, dirs, self.backend.backend()).await,
+                Command::Daemon(args) => daemon::run(args, dirs, self.backend.backend()).await,
                 Command::Events(args) => events::events(&args, &dirs),
                 Command::Image(args) => image::image(args, &dirs).await,
                 Command::Prune => prune::prune(&dirs).await,

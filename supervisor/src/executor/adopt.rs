@@ -1,6 +1,6 @@
 //! Finds what a supervisor that was killed left of a Pod, so that its decisions can go on from where they were.
 //!
-//! Everything is asked of the shim, by names that follow from the Pod's UID. Nothing is believed of another boot:
+//! Everything is asked of the runtime, by names that follow from the Pod's UID. Nothing is believed of another boot:
 //! not a PID, not a namespace, not a socket.
 
 use std::fs;
@@ -15,18 +15,18 @@ use nix::unistd::{SysconfVar, sysconf};
 use super::sandbox::{NAME, Sandbox};
 use super::{Executor, Instance, task};
 use crate::clock;
-use crate::runtime::{Shim, TaskError, TaskState, embedded};
+use crate::runtime::{TaskError, TaskState, Tasks};
 
 /// Why nobody knows how a container of an earlier boot ended.
 const REBOOTED: &str = "the machine was restarted while the container ran";
-/// Why nobody knows how one ended that its shim does not know.
+/// Why nobody knows how one ended that the runtime does not know.
 const UNKNOWN: &str = "the container was gone when its supervisor came back";
 
 impl Executor {
     /// Takes over what the record of the Pod says there is, and tells what became of it since. What it tells is to
     /// be observed before the next decision.
     pub(super) async fn find(self: &Rc<Self>, state: &PodState, same_boot: bool) {
-        self.adopt_images(state);
+        self.adopt_images(state).await;
         let instances = instances(state);
         let Some(record) = &state.observed.sandbox else {
             return;
@@ -35,23 +35,23 @@ impl Executor {
             return self.rebooted(record, instances);
         }
         let attempt = record.attempt;
-        let mut shim = embedded::connect(&self.bundle(NAME, attempt)).await;
-        if shim.is_none() && record.stage == SandboxStage::Creating {
+        let mut tasks = self.runtime.find(&self.bundle(NAME, attempt)).await;
+        if tasks.is_none() && record.stage == SandboxStage::Creating {
             // The shim may have been about to start, or was killed half-way.
             self.delete_orphan(NAME, attempt).await;
-            shim = self.start_shim(attempt).await.ok();
+            tasks = self.open_tasks(attempt).await.ok();
         }
-        let found = match &shim {
-            Some(shim) => task::settled(shim, &self.id(NAME, attempt)).await,
+        let found = match &tasks {
+            Some(tasks) => task::settled(&**tasks, &self.id(NAME, attempt)).await,
             None => Err(TaskError::Gone("nobody listens".to_owned())),
         };
         // One that was killed just now still took the connection.
-        let shim = shim.filter(|_| !matches!(found, Err(TaskError::Gone(_))));
-        match shim {
-            Some(shim) => {
-                self.adopt_sandbox(record, state, &shim, found.ok());
+        let tasks = tasks.filter(|_| !matches!(found, Err(TaskError::Gone(_))));
+        match tasks {
+            Some(tasks) => {
+                self.adopt_sandbox(record, state, &tasks, found.ok());
                 for (instance, stage) in instances {
-                    self.adopt_container(instance, stage, &shim).await;
+                    self.adopt_container(instance, stage, &*tasks).await;
                 }
             }
             // There never was one, so there is nothing else.
@@ -67,12 +67,12 @@ impl Executor {
 
     /// The images that containers were or are to be made of. One that was removed since is asked for again when
     /// it is needed.
-    fn adopt_images(&self, state: &PodState) {
+    async fn adopt_images(&self, state: &PodState) {
         for (name, record) in &state.observed.containers {
             let Some(image) = record.image.as_ref().filter(|image| !image.id.is_empty()) else {
                 continue;
             };
-            match self.engine.images.again(&image.id, &self.owner()) {
+            match self.engine.images.again(&image.id, &self.owner()).await {
                 Ok(image) => {
                     let mut live = self.live.borrow_mut();
                     live.images.insert(name.clone(), Rc::new(image));
@@ -107,7 +107,7 @@ impl Executor {
         self: &Rc<Self>,
         record: &SandboxRecord,
         state: &PodState,
-        shim: &Shim,
+        tasks: &Rc<dyn Tasks>,
         found: Option<TaskState>,
     ) {
         let attempt = record.attempt;
@@ -119,7 +119,7 @@ impl Executor {
             attempt,
             id: self.id(NAME, attempt),
             pid,
-            shim: shim.clone(),
+            tasks: tasks.clone(),
             ips: match self.pod.spec.host_network {
                 true => Vec::new(),
                 false => state.observed.pod_ips.clone(),
@@ -136,9 +136,9 @@ impl Executor {
         }
     }
 
-    async fn adopt_container(self: &Rc<Self>, instance: Instance, stage: Stage, shim: &Shim) {
+    async fn adopt_container(self: &Rc<Self>, instance: Instance, stage: Stage, tasks: &dyn Tasks) {
         let id = self.id(&instance.name, instance.attempt);
-        let found = match task::settled(shim, &id).await {
+        let found = match task::settled(tasks, &id).await {
             Ok(TaskState::Created { pid: None }) => Err(TaskError::NotNow(UNKNOWN.to_owned())),
             found => found,
         };
@@ -166,6 +166,7 @@ impl Executor {
         match found {
             TaskState::Created { .. } => {}
             TaskState::Running { pid } => {
+                tasks.watch(&id);
                 let at = started_at(pid).unwrap_or_else(Timestamp::now);
                 self.started(&instance, pid, at);
             }

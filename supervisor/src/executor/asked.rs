@@ -118,9 +118,9 @@ impl Executor {
         limit: Option<std::time::Duration>,
     ) -> Result<Ended, Failure> {
         let id = self.id(&instance.name, instance.attempt);
-        let shim = self.shim();
+        let tasks = self.tasks();
         let command = Command {
-            shim: shim.map_err(|error| Failure::Refused(error.to_string()))?,
+            tasks: tasks.map_err(|error| Failure::Refused(error.to_string()))?,
             name,
             process: self
                 .process(&id, instance, words)

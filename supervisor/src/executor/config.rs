@@ -1,9 +1,7 @@
 //! The `config.json` and root file system of a container that runs from an image.
 
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use carob_bundles::image::overlay::Image;
@@ -15,16 +13,17 @@ use oci_spec::runtime::Spec;
 use super::container::{CreateError, private_dir};
 use super::sandbox::Sandbox;
 use super::{Executor, Instance};
-use crate::runtime::Mount;
+use crate::runtime::Rootfs;
 
 impl Executor {
     /// The configuration of an instance, and the mounts that make its root file system.
-    pub(super) fn image_config(
+    pub(super) async fn image_config(
         &self,
+        id: &str,
         instance: &Instance,
         sandbox: &Sandbox,
         image_volumes: Vec<VolumeBind>,
-    ) -> Result<(Spec, Vec<Mount>), CreateError> {
+    ) -> Result<(Spec, Rootfs), CreateError> {
         let container = self
             .container(&instance.name)
             .ok_or_else(|| CreateError::config("the Pod has no such container"))?;
@@ -34,7 +33,6 @@ impl Executor {
         let dir = self.container_dir(instance);
         let files = |e: io::Error| CreateError::create(format!("cannot prepare {dir:?}: {e}"));
         private_dir(&dir).map_err(files)?;
-        let rootfs = overlay(&image, &dir).map_err(files)?;
         let termination_log = self.make_termination_log(instance).map_err(files)?;
         let mut mounts = self.volume_binds(container, &environment)?;
         mounts.extend(image_volumes);
@@ -83,6 +81,8 @@ impl Executor {
             machine: &self.engine.machine.kernel,
         };
         let spec = spec::container(&input).map_err(|e| CreateError::spec(&e))?;
+        let rootfs = self.engine.images.rootfs(&image, id, &dir).await;
+        let rootfs = rootfs.map_err(CreateError::create)?;
         Ok((spec, rootfs))
     }
 
@@ -140,27 +140,4 @@ impl Executor {
             self.id(&instance.name, instance.attempt)
         )
     }
-}
-
-/// Makes the writable layer and says how it lies on the image's.
-fn overlay(image: &Image, dir: &Path) -> io::Result<Vec<Mount>> {
-    let make = |name: &str| {
-        let path: PathBuf = dir.join(name);
-        // `upper` is the container's `/`: everyone in it must be able to enter.
-        DirBuilder::new()
-            .mode(0o755)
-            .create(&path)
-            .or_else(|e| match e.kind() {
-                io::ErrorKind::AlreadyExists => Ok(()),
-                _ => Err(e),
-            })?;
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        Ok::<_, io::Error>(path)
-    };
-    let mount = image.overlay_mount(&make("upper")?, &make("work")?);
-    Ok(vec![Mount {
-        kind: mount.fstype,
-        source: mount.source,
-        options: mount.options,
-    }])
 }

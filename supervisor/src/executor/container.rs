@@ -18,7 +18,7 @@ use super::{Executor, Instance, Source, task};
 use crate::failpoint::boundary;
 use crate::private;
 use crate::prune::ID_FILE;
-use crate::runtime::{CreateTask, Mount, TaskError};
+use crate::runtime::{CreateTask, Process, Rootfs, Stdio, TaskError, Tasks};
 use crate::watch::Update;
 
 /// What a bundle's standard streams are.
@@ -98,11 +98,11 @@ impl Executor {
         let bundle = self.bundle(&instance.name, instance.attempt);
         let files = |e: io::Error| CreateError::create(format!("cannot prepare {bundle:?}: {e}"));
         private_dir(&bundle).map_err(files)?;
-        let (config, rootfs) = self.config(instance, &sandbox, image_volumes)?;
+        let (config, rootfs) = self.config(id, instance, &sandbox, image_volumes).await?;
         let config = serde_json::to_vec(&config).map_err(|e| files(e.into()))?;
         fs::write(bundle.join(ID_FILE), id).map_err(files)?;
         private::write(&bundle.join("config.json"), &config).map_err(files)?;
-        let [stdin, stdout, stderr] = self.streams(instance).map_err(files)?;
+        let stdio = self.streams(instance).map_err(files)?;
         self.engine.route(id, self);
         self.live
             .borrow_mut()
@@ -110,18 +110,25 @@ impl Executor {
             .insert(id.to_owned(), instance.clone());
         let terminal = matches!(self.source, Source::Manifest)
             && self.container(&instance.name).is_some_and(|c| c.tty);
+        let image = match self.source {
+            Source::Manifest => self.container(&instance.name).map(|c| c.image.clone()),
+            Source::Bundles(..) => None,
+        };
         let task = CreateTask {
+            id: id.to_owned(),
+            name: instance.name.clone(),
+            attempt: instance.attempt,
+            image: image.unwrap_or_default(),
+            bundle,
+            config,
             rootfs,
-            stdin,
-            stdout,
-            stderr,
+            stdio,
             terminal,
-            ..CreateTask::new(id, bundle)
         };
         // With containerd the runtime hears of a container only when it is started, so a kubelet takes what is
         // wrong with the program for a failure to start.
         boundary();
-        if let Err(refused) = task::create(&sandbox.shim, task).await {
+        if let Err(refused) = task::create(&*sandbox.tasks, task).await {
             self.live
                 .borrow_mut()
                 .refused
@@ -131,37 +138,40 @@ impl Executor {
     }
 
     /// `config.json` and the mounts of the root file system.
-    fn config(
+    async fn config(
         &self,
+        id: &str,
         instance: &Instance,
         sandbox: &Sandbox,
         image_volumes: Vec<VolumeBind>,
-    ) -> Result<(oci_spec::runtime::Spec, Vec<Mount>), CreateError> {
+    ) -> Result<(oci_spec::runtime::Spec, Rootfs), CreateError> {
         match &self.source {
-            Source::Manifest => self.image_config(instance, sandbox, image_volumes),
+            Source::Manifest => {
+                self.image_config(id, instance, sandbox, image_volumes)
+                    .await
+            }
             Source::Bundles(bundles, _) => {
                 let dir = bundles
                     .get(&instance.name)
                     .ok_or_else(|| CreateError::config("it has no bundle"))?;
                 let spec = super::bundle::load(dir, &self.bundle_facts(instance, sandbox))
                     .map_err(CreateError::config)?;
-                Ok((spec, Vec::new()))
+                Ok((spec, Rootfs::default()))
             }
         }
     }
 
     /// Where standard input, output and error go; makes the log's directory.
-    fn streams(&self, instance: &Instance) -> io::Result<[String; 3]> {
+    fn streams(&self, instance: &Instance) -> io::Result<Stdio> {
         if let Source::Bundles(_, Streams::Pipes(pipes)) = &self.source {
-            return Ok(pipes.each_ref().map(|p| p.to_string_lossy().into_owned()));
+            return Ok(Stdio::Pipes(pipes.clone()));
         }
         let path = self.log(instance);
         if let Some(dir) = path.parent() {
             private_dir(dir)?;
         }
         self.tell_log(instance);
-        let uri = format!("cri-log://{}", path.display());
-        Ok([String::new(), uri.clone(), uri])
+        Ok(Stdio::Log(path))
     }
 
     /// Those who watch may read the log from now on.
@@ -204,12 +214,17 @@ impl Executor {
         if let Some(refused) = self.live.borrow_mut().refused.remove(id) {
             return Err(refused);
         }
-        let shim = self.shim()?;
-        let started = task::start(&shim, id).await;
-        if started.is_err() {
+        let tasks = self.tasks()?;
+        let started = task::start(&*tasks, id).await;
+        if started.is_ok() {
+            tasks.watch(id);
+        } else {
             // Nobody waits for what never ran; whatever this leaves goes with the sandbox.
-            let _ = shim.kill(id, nix::libc::SIGKILL.unsigned_abs(), true).await;
-            let _ = shim.delete(id).await;
+            let init = Process::init(id);
+            let _ = tasks
+                .kill(init, nix::libc::SIGKILL.unsigned_abs(), true)
+                .await;
+            let _ = tasks.delete(init).await;
         }
         started
     }
@@ -221,8 +236,12 @@ impl Executor {
             Signal::Kill => (nix::libc::SIGKILL, true),
             Signal::StopSignal => (self.stop_signal(&instance.name), false),
         };
-        let sent = match self.shim() {
-            Ok(shim) => shim.kill(&id, number.unsigned_abs(), all).await,
+        let sent = match self.tasks() {
+            Ok(tasks) => {
+                tasks
+                    .kill(Process::init(&id), number.unsigned_abs(), all)
+                    .await
+            }
             Err(error) => Err(error),
         };
         match sent {
@@ -238,9 +257,9 @@ impl Executor {
 
     pub(super) async fn remove_container(&self, instance: Instance) {
         let id = self.id(&instance.name, instance.attempt);
-        let deleted = match self.shim() {
-            Ok(shim) => shim.delete(&id).await.map(drop),
-            // Without a shim there is no task; what it left was cleaned when its end was seen.
+        let deleted = match self.tasks() {
+            Ok(tasks) => tasks.delete(Process::init(&id)).await,
+            // Without a sandbox there is no task; what it left was cleaned when its end was seen.
             Err(_) => Ok(()),
         };
         let Instance {
@@ -326,11 +345,11 @@ impl Executor {
         Ok(path)
     }
 
-    pub(super) fn shim(&self) -> Result<crate::runtime::Shim, TaskError> {
+    pub(super) fn tasks(&self) -> Result<Rc<dyn Tasks>, TaskError> {
         let live = self.live.borrow();
         live.sandbox
             .as_ref()
-            .map(|s| s.shim.clone())
+            .map(|s| s.tasks.clone())
             .ok_or_else(|| TaskError::Gone("its sandbox was removed".to_owned()))
     }
 }

@@ -29,12 +29,13 @@ use carob_core::state::PodState;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
+use tokio::task::spawn_local;
 
 use crate::actor::Effects;
 use crate::dirs::hex;
 use crate::engine::Engine;
 use crate::failpoint::boundary;
-use crate::runtime::{EventServer, TaskError, TaskEvent};
+use crate::runtime::{PodRuntime, TaskError, TaskEvent};
 use crate::watch::Watch;
 
 use asked::{Asked, Stage};
@@ -56,8 +57,8 @@ pub struct Executor {
     engine: Rc<Engine>,
     pod: Rc<Pod>,
     source: Source,
-    /// Hears the Pod's shim.
-    events: EventServer,
+    /// Runs the Pod's containers.
+    runtime: Rc<dyn PodRuntime>,
     outbox: mpsc::UnboundedSender<Event>,
     watch: Watch,
     live: RefCell<Live>,
@@ -89,7 +90,7 @@ impl Executor {
         engine: Rc<Engine>,
         pod: Pod,
         source: Source,
-        events: EventServer,
+        runtime: Rc<dyn PodRuntime>,
         outbox: mpsc::UnboundedSender<Event>,
         watch: Watch,
     ) -> Self {
@@ -97,7 +98,7 @@ impl Executor {
             engine,
             pod: Rc::new(pod),
             source,
-            events,
+            runtime,
             outbox,
             watch,
             live: RefCell::default(),
@@ -120,7 +121,7 @@ impl Effects for Executor {
     }
 
     async fn close(&self) {
-        self.events.close().await;
+        self.runtime.close().await;
     }
 
     /// What was done before is found and answered as if just done.
@@ -192,8 +193,8 @@ impl Executor {
         let _ = self.outbox.send(event);
     }
 
-    /// What the shim reports of one of this Pod's containers. The sandbox's own end is heard by waiting.
-    pub fn task_event(&self, event: TaskEvent) {
+    /// What the runtime reports of one of this Pod's containers. The sandbox's own end is heard by waiting.
+    pub fn task_event(self: &Rc<Self>, event: TaskEvent) {
         let Some(instance) = self.live.borrow().containers.get(event.id()).cloned() else {
             return;
         };
@@ -201,6 +202,10 @@ impl Executor {
             TaskEvent::Exit { id, status, at } => {
                 self.asked.advance(&id, Stage::Ended);
                 self.exited(instance, status, at);
+            }
+            TaskEvent::Lost { why, .. } => {
+                let executor = self.clone();
+                spawn_local(async move { executor.maybe_lost(instance, &why).await });
             }
             TaskEvent::Oom { .. } => {
                 self.tell(Event::ContainerOom {

@@ -19,8 +19,7 @@ use crate::failpoint::boundary;
 use crate::private;
 use crate::prune::ID_FILE;
 use crate::record::make_pod_dir;
-use crate::runtime::embedded::EmbeddedError;
-use crate::runtime::{CreateTask, Shim, TaskError};
+use crate::runtime::{CreateTask, Process, RuntimeError, TaskError, TaskState, Tasks};
 use crate::sentence::sentence;
 
 /// The name of the sandbox's bundle; no container's name has an underscore.
@@ -33,7 +32,7 @@ pub(super) struct Sandbox {
     pub id: String,
     /// The pause program's, whose namespaces are the Pod's.
     pub pid: i32,
-    pub shim: Shim,
+    pub tasks: Rc<dyn Tasks>,
     pub ips: Vec<IpAddr>,
     /// Containers can be made in it; else it is known only to be removed.
     pub ready: bool,
@@ -85,19 +84,23 @@ impl Executor {
             .with_context(|| format!("cannot write the bundle {bundle:?}"))?;
         self.set_up_volumes()?;
         boundary();
-        let shim = self.start_shim(attempt).await?;
+        let tasks = self.open_tasks(attempt).await?;
         boundary();
-        // From here on cleaning up needs to find the shim.
+        // From here on cleaning up needs to find what serves it.
         let mut sandbox = Sandbox {
             attempt,
             id: id.clone(),
             pid: 0,
-            shim: shim.clone(),
+            tasks: tasks.clone(),
             ips: Vec::new(),
             ready: false,
         };
         self.live.borrow_mut().sandbox = Some(sandbox.clone());
-        sandbox.pid = task::create(&shim, CreateTask::new(&id, bundle))
+        let pause = CreateTask {
+            attempt,
+            ..CreateTask::of_bundle(&id, NAME, bundle, config)
+        };
+        sandbox.pid = task::create(&*tasks, pause)
             .await
             .context("cannot create the pause container")?;
         boundary();
@@ -120,7 +123,7 @@ impl Executor {
         boundary();
         self.write_etc(&sandbox)
             .context("cannot write /etc/hosts and its like")?;
-        task::start(&shim, &id)
+        task::start(&*tasks, &id)
             .await
             .context("cannot start the pause program")?;
         sandbox.ready = true;
@@ -129,18 +132,17 @@ impl Executor {
         Ok(sandbox)
     }
 
-    /// The shim of a sandbox, started unless it runs.
-    pub(super) async fn start_shim(&self, attempt: u32) -> Result<Shim, EmbeddedError> {
+    /// What serves the tasks of a sandbox, made ready unless it is.
+    pub(super) async fn open_tasks(&self, attempt: u32) -> Result<Rc<dyn Tasks>, RuntimeError> {
         let (id, bundle) = (self.id(NAME, attempt), self.bundle(NAME, attempt));
-        let runtime = &self.engine.runtime;
-        runtime.start_shim(&self.events, &id, &bundle).await
+        self.runtime.open(&id, &bundle).await
     }
 
     /// Tells when the pause program ends by itself or its shim is killed.
     pub(super) fn watch_sandbox(self: &Rc<Self>, sandbox: Sandbox) {
         let executor = Rc::downgrade(self);
         spawn_local(async move {
-            let ended = sandbox.shim.wait(&sandbox.id).await;
+            let ended = sandbox.tasks.wait(Process::init(&sandbox.id)).await;
             let Some(executor) = executor.upgrade() else {
                 return;
             };
@@ -180,9 +182,18 @@ impl Executor {
         if !bundle.exists() {
             return;
         }
-        let runtime = &self.engine.runtime;
-        if let Err(error) = runtime.delete_orphan(&self.events, &id, &bundle).await {
+        if let Err(error) = self.runtime.delete_orphan(&id, &bundle).await {
             tracing::warn!(%error, id, "a container without a shim was not cleaned up completely");
+        }
+    }
+
+    /// A container is gone from the runtime. When its sandbox is too, that is told first, by who watches it.
+    pub(super) async fn maybe_lost(&self, instance: Instance, why: &str) {
+        let Some(sandbox) = self.live.borrow().sandbox.clone() else {
+            return;
+        };
+        if let Ok(TaskState::Running { .. }) = sandbox.tasks.state(&sandbox.id).await {
+            self.lost(instance, why);
         }
     }
 
@@ -215,12 +226,12 @@ impl Executor {
     /// Removes whatever there is of a sandbox; can be repeated until nothing is left.
     async fn clean_sandbox(&self, attempt: u32) -> anyhow::Result<()> {
         let sandbox = self.sandbox_of(attempt);
-        if let Some(Sandbox { id, shim, .. }) = &sandbox {
+        if let Some(Sandbox { id, tasks, .. }) = &sandbox {
             boundary();
             // Before anything ends, so that its watcher does not take it for an accident.
             self.live.borrow_mut().sandbox = None;
             self.asked.leave();
-            match stop(shim, id).await {
+            match stop(&**tasks, id).await {
                 Ok(()) => {}
                 // Killed: then nobody else ends what it served.
                 Err(TaskError::Gone(_)) => self.delete_orphan(NAME, attempt).await,
@@ -255,20 +266,24 @@ impl Executor {
 }
 
 /// Ends the pause program and its shim.
-async fn stop(shim: &Shim, id: &str) -> Result<(), TaskError> {
-    match shim.kill(id, nix::libc::SIGKILL.unsigned_abs(), true).await {
+async fn stop(tasks: &dyn Tasks, id: &str) -> Result<(), TaskError> {
+    let init = Process::init(id);
+    match tasks
+        .kill(init, nix::libc::SIGKILL.unsigned_abs(), true)
+        .await
+    {
         Ok(()) => {
-            shim.wait(id).await?;
+            tasks.wait(init).await?;
         }
         Err(TaskError::NotFound(_)) => {}
         Err(TaskError::Gone(error)) => return Err(TaskError::Gone(error)),
         Err(refused) => tracing::debug!(%refused, "the pause program has ended already"),
     }
-    match shim.delete(id).await {
-        Ok(_) | Err(TaskError::NotFound(_)) => {}
+    match tasks.delete(init).await {
+        Ok(()) | Err(TaskError::NotFound(_)) => {}
         Err(error) => return Err(error),
     }
-    match shim.shutdown(id, false).await {
+    match tasks.shutdown(id, false).await {
         // It may be gone before it has answered.
         Ok(()) | Err(TaskError::Gone(_)) => Ok(()),
         Err(refused) => Err(refused),

@@ -9,6 +9,7 @@ use carob_core::state::PodState;
 
 pub use start::{Inbox, remove_logs};
 
+use crate::backend::Home;
 use crate::clock::Clock;
 use crate::dirs::Dirs;
 pub use crate::executor::Source;
@@ -22,6 +23,8 @@ pub struct Life {
     pub pod: Pod,
     /// Where its containers come from.
     pub source: Source,
+    /// Where its containers are.
+    pub home: Home,
     /// Its clock.
     pub clock: Clock,
     /// Where its decisions are.
@@ -89,18 +92,20 @@ impl Life {
         pod: Pod,
         source: Source,
         origin: Origin,
+        home: &Home,
     ) -> Result<Self, BeginError> {
         let clock = Clock::new().map_err(BeginError::Boot)?;
         let state = PodState::new(&pod, clock.now());
         boundary();
         let claim = Claim::new(
             dirs,
-            &View::new(&pod, &source, origin, clock.mark(), &state),
+            &View::new(&pod, &source, origin, home, clock.mark(), &state),
         )?;
         boundary();
         Ok(Self {
             pod,
             source,
+            home: home.clone(),
             clock,
             state,
             claim,
@@ -122,6 +127,7 @@ impl Life {
         let Record {
             pod,
             source,
+            home,
             clock,
             state,
             origin,
@@ -131,6 +137,7 @@ impl Life {
         Ok(Some(Self {
             pod,
             source,
+            home,
             clock,
             state,
             claim,
@@ -144,14 +151,19 @@ impl Life {
     }
 
     /// Why nobody can go on with a Pod that was taken over; none when someone can.
-    pub fn cannot_go_on(&self) -> Option<&'static str> {
-        match (&self.source, &self.ended) {
+    pub fn cannot_go_on(&self, home: &Home) -> Option<String> {
+        let why = match (&self.source, &self.ended) {
             (_, Some(_)) => Some("it is through"),
             (Source::Bundles(_, Streams::Pipes(_)), None) => {
                 Some("its output went to the supervisor that was killed and nowhere else")
             }
+            _ if self.home != *home => {
+                let options = self.home.options();
+                return Some(format!("its containers are elsewhere (give {options})"));
+            }
             _ => None,
-        }
+        };
+        why.map(str::to_owned)
     }
 
     /// Nothing was done for these Pods: new ones are forgotten, others are left as they were.

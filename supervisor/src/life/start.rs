@@ -15,7 +15,7 @@ use crate::dirs::Dirs;
 use crate::engine::Engine;
 use crate::events::Journal;
 use crate::executor::Executor;
-use crate::runtime::EventServer;
+use crate::runtime::PodRuntime;
 use crate::watch::Watch;
 
 /// Both ends of the way to an actor.
@@ -32,12 +32,12 @@ pub struct Started {
 }
 
 impl Life {
-    /// Makes the actor of the Pod. `ears` hear its shim, `watch` hears of it, and what comes to its `inbox`
+    /// Makes the actor of the Pod. `runtime` runs its containers, `watch` hears of it, and what comes to its `inbox`
     /// it hears.
     pub fn start(
         self,
         engine: &Rc<Engine>,
-        ears: EventServer,
+        runtime: Rc<dyn PodRuntime>,
         (outbox, inbox): Inbox,
         watch: Watch,
         at_end: AtEnd,
@@ -52,12 +52,13 @@ impl Life {
             engine.clone(),
             self.pod,
             self.source,
-            ears,
+            runtime,
             outbox,
             watch.clone(),
         ));
         let own = Own {
             claim: self.claim,
+            home: self.home,
             clock: self.clock,
             state: self.state,
             past: self.past,

@@ -1,4 +1,4 @@
-//! A command in a container, through the shim's exec: its output, its end, and that nothing of it stays.
+//! A command in a container, through the runtime's exec: its output, its end, and that nothing of it stays.
 //!
 //! Whoever waits for it may stop at any moment: the command is then killed with everything that it started, in a task
 //! of its own, and until that is done no other command takes its name.
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio::task;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::OUTPUT_MAX;
-use crate::runtime::{ExecTask, Exited, Shim, TaskError};
+use crate::runtime::{ExecTask, Exited, Process, TaskError, Tasks};
 
 /// How long a command that writes more than is wanted waits for each [`BUFFER`] to be thrown away: it is not to keep
 /// the supervisor busy.
@@ -31,7 +32,7 @@ const BUFFER: usize = 16 << 10;
 #[derive(Clone)]
 pub struct Command {
     /// Serves the container.
-    pub shim: Shim,
+    pub tasks: Rc<dyn Tasks>,
     /// The container.
     pub id: String,
     /// The command's name, one of few: only one of a name runs at a time.
@@ -58,7 +59,7 @@ pub struct Ended {
 pub enum Failure {
     /// It took too long, and is killed.
     TimedOut,
-    /// It could not be started, or the shim is gone.
+    /// It could not be started, or what serves the container is gone.
     Refused(String),
 }
 
@@ -133,13 +134,13 @@ impl Command {
         let stderr = Fifo::make(&self.dir.join(format!("{}.err", self.name)))
             .map_err(|error| refused("make a FIFO", &error))?;
         self.add(&stdout.path, &stderr.path).await?;
-        if let Err(error) = self.shim.start_exec(&self.id, self.name).await {
+        if let Err(error) = self.tasks.start(self.exec()).await {
             // What was never started has nothing to end.
-            let _ = self.shim.delete_exec(&self.id, self.name).await;
+            let _ = self.tasks.delete(self.exec()).await;
             return Err(Failure::Refused(error.to_string()));
         }
         let (exited, stdout, stderr) = self.follow(stdout, stderr, unwanted).await;
-        let deleted = self.shim.delete_exec(&self.id, self.name).await;
+        let deleted = self.tasks.delete(self.exec()).await;
         match (exited, deleted) {
             (Ok(exited), _) => Ok(Ended {
                 status: exited.status,
@@ -148,6 +149,16 @@ impl Command {
             }),
             (Err(error), _) => Err(Failure::Refused(error.to_string())),
         }
+    }
+
+    fn exec(&self) -> Process<'_> {
+        Process::exec(&self.id, self.name)
+    }
+
+    /// SIGKILL to the command and all that it started.
+    async fn kill(&self) -> Result<(), TaskError> {
+        let signal = nix::libc::SIGKILL.unsigned_abs();
+        self.tasks.kill(self.exec(), signal, true).await
     }
 
     /// Adds the exec. One of the same name is a supervisor's that was killed: it is ended first.
@@ -160,19 +171,19 @@ impl Command {
             stderr: stderr.to_string_lossy().into_owned(),
         };
         let refused = |error: TaskError| Failure::Refused(error.to_string());
-        match self.shim.exec(task.clone()).await {
+        match self.tasks.exec(task.clone()).await {
             Ok(()) => return Ok(()),
             Err(TaskError::Exists(_)) => {}
             Err(error) => return Err(refused(error)),
         }
         // One that has ended, or never began, can't be killed and need not be.
-        if self.shim.kill_exec(&self.id, self.name).await.is_ok() {
-            let ended = self.shim.wait_exec(&self.id, self.name).await;
+        if self.kill().await.is_ok() {
+            let ended = self.tasks.wait(self.exec()).await;
             ended.map_err(refused)?;
         }
-        let deleted = self.shim.delete_exec(&self.id, self.name).await;
+        let deleted = self.tasks.delete(self.exec()).await;
         deleted.map_err(refused)?;
-        match self.shim.exec(task).await {
+        match self.tasks.exec(task).await {
             Ok(()) => Ok(()),
             Err(TaskError::Exists(_)) => Err(Failure::Refused("it is still running".to_owned())),
             Err(error) => Err(refused(error)),
@@ -186,7 +197,7 @@ impl Command {
         mut stderr: Fifo,
         mut unwanted: oneshot::Receiver<()>,
     ) -> (Result<Exited, TaskError>, Vec<u8>, Vec<u8>) {
-        let ended = self.shim.wait_exec(&self.id, self.name);
+        let ended = self.tasks.wait(self.exec());
         tokio::pin!(ended);
         let mut killed = false;
         let exited = loop {
@@ -195,7 +206,7 @@ impl Command {
                 exited = &mut ended => break exited,
                 _ = &mut unwanted, if !killed => {
                     killed = true;
-                    if let Err(error) = self.shim.kill_exec(&self.id, self.name).await {
+                    if let Err(error) = self.kill().await {
                         tracing::debug!(%error, id = self.id, name = self.name, "a command was not killed");
                     }
                 }

@@ -8,6 +8,7 @@ mod mirror;
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use carob_core::decide::Outcome;
@@ -21,13 +22,17 @@ use serde::{Deserialize, Serialize};
 pub use known::{Known, foreign, list, make_pod_dir};
 pub use mirror::Mirror;
 
+use crate::backend::Home;
 use crate::clock::Mark;
 use crate::dirs::{self, Dirs, DirsError};
 use crate::executor::Source;
 use crate::private;
 
-/// The format that this program writes; others are refused by name.
-const VERSION: u32 = 2;
+/// The format that this program writes.
+const VERSION: u32 = 3;
+/// The formats that it reads: 2 did not say where the containers are, as there was one backend. Others are refused
+/// by name.
+const READ: RangeInclusive<u32> = 2..=VERSION;
 
 /// What is kept of a Pod.
 #[derive(Debug, Deserialize)]
@@ -36,6 +41,9 @@ pub struct Record {
     pub pod: Pod,
     /// Where its containers come from.
     pub source: Source,
+    /// Where its containers are.
+    #[serde(default)]
+    pub home: Home,
     /// When this was written, by the Pod's own clock.
     pub clock: Mark,
     /// All that its decisions remember.
@@ -63,6 +71,7 @@ pub struct View<'a> {
     version: u32,
     pod: &'a Pod,
     source: &'a Source,
+    home: &'a Home,
     clock: Mark,
     state: &'a PodState,
     origin: Origin,
@@ -148,9 +157,10 @@ impl Record {
         }
         let Versioned { version } =
             serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-        if version != VERSION {
+        if !READ.contains(&version) {
             return Err(damaged(format!(
-                "version {version}, this program reads {VERSION}"
+                "version {version}, this program reads {} to {VERSION}",
+                READ.start()
             )));
         }
         let record: Self = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
@@ -167,6 +177,7 @@ impl<'a> View<'a> {
         pod: &'a Pod,
         source: &'a Source,
         origin: Origin,
+        home: &'a Home,
         clock: Mark,
         state: &'a PodState,
     ) -> Self {
@@ -174,6 +185,7 @@ impl<'a> View<'a> {
             version: VERSION,
             pod,
             source,
+            home,
             clock,
             state,
             origin,

@@ -101,8 +101,8 @@ impl Registry {
         let mut stranded = Vec::new();
         for known in prune::leftovers(dirs)? {
             let reason = match Life::take_over(dirs, &known.uid) {
-                Ok(Some(life)) => match life.cannot_go_on() {
-                    Some(reason) if life.ended.is_none() => reason.to_owned(),
+                Ok(Some(life)) => match life.cannot_go_on(&self.0.engine.home) {
+                    Some(reason) if life.ended.is_none() => reason,
                     _ => {
                         self.enter(life);
                         continue;
@@ -219,7 +219,7 @@ impl Registry {
 
     fn begin(&self, pod: Pod, origin: Origin) -> Result<(), ApplyError> {
         let dirs = &self.0.engine.dirs;
-        let life = Life::begin(dirs, pod, Source::Manifest, origin)?;
+        let life = Life::begin(dirs, pod, Source::Manifest, origin, &self.0.engine.home)?;
         if let Err(error) = life.forget_old_logs(dirs) {
             if let Err(left) = Life::abandon(vec![life]) {
                 tracing::warn!(error = %left, "a Pod that never began is left behind");

@@ -12,6 +12,7 @@ use super::{Deletion, PodObject, Registry};
 use crate::actor::{AtEnd, End, Kept};
 use crate::life::{Inbox, Life, remove_logs};
 use crate::record::RecordError;
+use crate::runtime::PodName;
 use crate::sentence::sentence;
 use crate::watch::{Update, Watch};
 
@@ -80,9 +81,9 @@ impl Registry {
     async fn run(self, life: Life, inbox: Inbox) {
         let uid = life.pod.metadata.uid.clone();
         let mut told = false;
-        let ears = loop {
-            match self.0.engine.runtime.listen(&uid).await {
-                Ok(ears) => break ears,
+        let runtime = loop {
+            match self.0.engine.runtime.pod(PodName::of(&life.pod)).await {
+                Ok(runtime) => break runtime,
                 Err(error) if told => tracing::debug!(%error, uid, "still not listening"),
                 Err(error) => {
                     told = true;
@@ -96,7 +97,7 @@ impl Registry {
             let (registry, uid) = (self.clone(), uid.clone());
             Watch::new(move |update| registry.heard(&uid, update))
         };
-        let started = life.start(&self.0.engine, ears, inbox, watch, AtEnd::Keep);
+        let started = life.start(&self.0.engine, runtime, inbox, watch, AtEnd::Keep);
         if let Some(entry) = self.0.pods.borrow_mut().get_mut(&uid) {
             entry.executor = Some(started.executor);
             entry.journal = Some(started.journal);

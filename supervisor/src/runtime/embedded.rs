@@ -5,12 +5,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::rc::Rc;
 use std::{env, fs, io};
 
+use async_trait::async_trait;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use super::{EventServer, Shim, TaskError, TaskEvent};
+use super::{
+    EventServer, PodName, PodRuntime, Runtime, RuntimeError, Shim, TaskError, TaskEvent, Tasks,
+};
 use crate::dirs::Dirs;
 
 /// The shim's file name, by containerd's rule for `io.containerd.carob.v1`.
@@ -66,54 +70,65 @@ impl Embedded {
             sink,
         })
     }
+}
 
-    /// Hears the events of one Pod from now on, those among them that nobody took yet. Only who runs the Pod may.
-    ///
-    /// # Errors
-    /// When no socket can be made.
-    pub async fn listen(&self, uid: &str) -> Result<EventServer, EmbeddedError> {
-        let socket = self.dirs.event_socket(uid);
-        EventServer::listen(&socket, self.sink.clone())
+#[async_trait(?Send)]
+impl Runtime for Embedded {
+    async fn pod(&self, pod: PodName) -> Result<Rc<dyn PodRuntime>, RuntimeError> {
+        let socket = self.dirs.event_socket(&pod.uid);
+        let events = EventServer::listen(&socket, self.sink.clone());
+        let events = events
             .await
-            .map_err(|source| EmbeddedError::Listen { socket, source })
+            .map_err(|source| EmbeddedError::Listen { socket, source })?;
+        Ok(Rc::new(EmbeddedPod {
+            program: self.program.clone(),
+            events,
+        }))
     }
+}
 
-    /// Starts the shim of a Pod in the bundle of its sandbox, unless it runs already, and connects to it.
-    ///
-    /// # Errors
-    /// The shim's own words when it refuses to start.
-    pub async fn start_shim(
-        &self,
-        events: &EventServer,
-        id: &str,
-        bundle: &Path,
-    ) -> Result<Shim, EmbeddedError> {
-        let output = shim_command(&self.program, events.socket(), id, bundle)
+/// Starts the shims of one Pod.
+struct EmbeddedPod {
+    program: PathBuf,
+    /// Hears the Pod's shim.
+    events: EventServer,
+}
+
+#[async_trait(?Send)]
+impl PodRuntime for EmbeddedPod {
+    async fn open(&self, sandbox: &str, bundle: &Path) -> Result<Rc<dyn Tasks>, RuntimeError> {
+        let output = shim_command(&self.program, self.events.socket(), sandbox, bundle)
             .arg("start")
             .stdin(Stdio::null())
             .output()
             .await
             .map_err(|e| EmbeddedError::Start(format!("{:?}: {e}", self.program)))?;
         if !output.status.success() {
-            return Err(EmbeddedError::Start(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ));
+            let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(EmbeddedError::Start(words).into());
         }
         let address = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok(Shim::connect(&address).await?)
+        let shim = Shim::connect(&address).await.map_err(EmbeddedError::Task)?;
+        Ok(Rc::new(shim))
     }
 
-    /// Cleans up a container whose shim was killed: its processes, cgroup and mounts.
-    ///
-    /// # Errors
-    /// The shim's own words when it can't.
-    pub async fn delete_orphan(
-        &self,
-        events: &EventServer,
-        id: &str,
-        bundle: &Path,
-    ) -> Result<(), EmbeddedError> {
-        delete_orphan(&self.program, events.socket(), id, bundle).await
+    async fn find(&self, bundle: &Path) -> Option<Rc<dyn Tasks>> {
+        let shim = connect(bundle).await?;
+        Some(Rc::new(shim))
+    }
+
+    async fn delete_orphan(&self, id: &str, bundle: &Path) -> Result<(), RuntimeError> {
+        Ok(delete_orphan(&self.program, self.events.socket(), id, bundle).await?)
+    }
+
+    async fn close(&self) {
+        self.events.close().await;
+    }
+}
+
+impl From<EmbeddedError> for RuntimeError {
+    fn from(error: EmbeddedError) -> Self {
+        Self(error.into())
     }
 }
 

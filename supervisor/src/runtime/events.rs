@@ -27,6 +27,13 @@ pub enum TaskEvent {
         /// When.
         at: Timestamp,
     },
+    /// A container is gone, and nobody knows how it ended.
+    Lost {
+        /// Container ID.
+        id: String,
+        /// What is known.
+        why: String,
+    },
     /// The kernel killed a process of the container for want of memory.
     Oom {
         /// Container ID.
@@ -38,7 +45,7 @@ impl TaskEvent {
     /// The ID of the container that it is about.
     pub fn id(&self) -> &str {
         match self {
-            Self::Exit { id, .. } | Self::Oom { id } => id,
+            Self::Exit { id, .. } | Self::Lost { id, .. } | Self::Oom { id } => id,
         }
     }
 }
@@ -115,13 +122,16 @@ impl Events for Sink {
 }
 
 /// The events that change what a Pod does; the exits of exec'd processes are their caller's.
-fn decode(topic: &str, value: &[u8]) -> Result<Option<TaskEvent>, String> {
+///
+/// # Errors
+/// What is malformed in it.
+pub fn decode(topic: &str, value: &[u8]) -> Result<Option<TaskEvent>, String> {
     let text = |e: containerd_shim_protos::protobuf::Error| e.to_string();
     Ok(match topic {
         "/tasks/exit" => {
             let exit = TaskExit::parse_from_bytes(value).map_err(text)?;
             (exit.id == exit.container_id).then(|| TaskEvent::Exit {
-                at: super::timestamp(exit.exited_at.get_or_default()),
+                at: super::shim::as_ours(exit.exited_at.get_or_default()),
                 status: exit.exit_status,
                 id: exit.container_id,
             })

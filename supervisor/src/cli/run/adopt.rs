@@ -6,6 +6,7 @@ use carob_core::pod::Pod;
 use carob_core::registry::Origin;
 use serde_json::Value;
 
+use crate::backend::Home;
 use crate::dirs::Dirs;
 use crate::executor::Source;
 use crate::life::Life;
@@ -16,11 +17,11 @@ use crate::sentence::sentence;
 ///
 /// # Errors
 /// When the directories can't be read.
-pub fn all(dirs: &Dirs) -> anyhow::Result<Vec<Life>> {
+pub fn all(dirs: &Dirs, home: &Home) -> anyhow::Result<Vec<Life>> {
     let mut lives = Vec::new();
     for known in prune::leftovers(dirs)? {
         let name = known.name.clone().unwrap_or_else(|| known.uid.clone());
-        match take_over(dirs, &known.uid, &name) {
+        match take_over(dirs, &known.uid, &name, home) {
             Ok(life) => lives.extend(life),
             Err(error) => eprintln!("carob: Pod {name} stays behind: {}", sentence(&error)),
         }
@@ -32,20 +33,25 @@ pub fn all(dirs: &Dirs) -> anyhow::Result<Vec<Life>> {
 ///
 /// # Errors
 /// When one is running, or was left behind with another manifest or can't be taken over.
-pub fn these(dirs: &Dirs, pods: Vec<Pod>, made_uids: &[String]) -> anyhow::Result<Vec<Life>> {
-    Life::all_or_none(pods, |pod| this(dirs, pod, made_uids))
+pub fn these(
+    dirs: &Dirs,
+    pods: Vec<Pod>,
+    made_uids: &[String],
+    home: &Home,
+) -> anyhow::Result<Vec<Life>> {
+    Life::all_or_none(pods, |pod| this(dirs, pod, made_uids, home))
 }
 
-fn this(dirs: &Dirs, mut pod: Pod, made_uids: &[String]) -> anyhow::Result<Life> {
+fn this(dirs: &Dirs, mut pod: Pod, made_uids: &[String], home: &Home) -> anyhow::Result<Life> {
     let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
     let left = prune::leftovers(dirs)?;
     let left = left.iter().find(|known| known.name.as_ref() == Some(&name));
     let Some(known) = left else {
-        return Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run)?);
+        return Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run, home)?);
     };
-    let Some(life) = take_over(dirs, &known.uid, &name)? else {
+    let Some(life) = take_over(dirs, &known.uid, &name, home)? else {
         // Someone was faster: claiming it says so.
-        return Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run)?);
+        return Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run, home)?);
     };
     // A UID that the manifest doesn't give is the one that the Pod was given.
     if made_uids.contains(&pod.metadata.uid) {
@@ -61,11 +67,11 @@ fn this(dirs: &Dirs, mut pod: Pod, made_uids: &[String]) -> anyhow::Result<Life>
     Ok(life)
 }
 
-fn take_over(dirs: &Dirs, uid: &str, name: &str) -> anyhow::Result<Option<Life>> {
+fn take_over(dirs: &Dirs, uid: &str, name: &str, home: &Home) -> anyhow::Result<Option<Life>> {
     let Some(life) = Life::take_over(dirs, uid)? else {
         return Ok(None);
     };
-    if let Some(why) = life.cannot_go_on() {
+    if let Some(why) = life.cannot_go_on(home) {
         bail!("{why}; `carob prune` removes it");
     }
     eprintln!("carob: Pod {name} goes on");

@@ -15,6 +15,7 @@ use carob_core::registry::Origin;
 use clap::{Args, ValueEnum};
 
 use super::manifest;
+use crate::backend::{Backend, Home};
 use crate::dirs::Dirs;
 use crate::engine::Engine;
 use crate::executor::Source;
@@ -66,19 +67,19 @@ pub enum Output {
 ///
 /// # Errors
 /// When the Pods can't be started at all; their own failures are exit codes.
-pub async fn run(args: RunArgs, dirs: Dirs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: RunArgs, dirs: Dirs, backend: Backend) -> anyhow::Result<ExitCode> {
     if !args.bundle.is_empty() {
-        return bundle::run(&args.bundle, args.json, args.timeout, dirs).await;
+        return bundle::run(&args.bundle, args.json, args.timeout, dirs, backend).await;
     }
     let signals = Signals::listen()?;
     let lives = match &args.file {
-        Some(file) => of_manifest(file, args.adopt, &dirs)?,
-        None => adopt::all(&dirs)?,
+        Some(file) => of_manifest(file, args.adopt, &dirs, &backend.home())?,
+        None => adopt::all(&dirs, &backend.home())?,
     };
     if lives.is_empty() {
         eprintln!("carob: no Pod was left behind");
         // What Pods share may have been.
-        Engine::open(dirs).await?.close().await?;
+        Engine::open(dirs, &backend).await?.close().await?;
         return Ok(ExitCode::SUCCESS);
     }
     let pods = || lives.iter().map(|life| &life.pod);
@@ -93,21 +94,21 @@ pub async fn run(args: RunArgs, dirs: Dirs) -> anyhow::Result<ExitCode> {
             return Err(error.into());
         }
     };
-    Session::start(dirs, lives, view, signals)
+    Session::start(dirs, &backend, lives, view, signals)
         .await?
         .until_done(args.timeout)
         .await
 }
 
-fn of_manifest(file: &Path, adopt: bool, dirs: &Dirs) -> anyhow::Result<Vec<Life>> {
+fn of_manifest(file: &Path, adopt: bool, dirs: &Dirs, home: &Home) -> anyhow::Result<Vec<Life>> {
     let mut made_uids = Vec::new();
     let manifest = manifest::parse_noting(&manifest::read(file)?, &mut made_uids)??;
     tell_notes(&manifest.report);
     if adopt {
-        return adopt::these(dirs, manifest.pods, &made_uids);
+        return adopt::these(dirs, manifest.pods, &made_uids, home);
     }
     Life::all_or_none(manifest.pods, |pod| {
-        Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run)?)
+        Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run, home)?)
     })
 }
 

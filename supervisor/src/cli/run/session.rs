@@ -17,12 +17,13 @@ use super::bundle::Passthrough;
 use super::human::Human;
 use super::json::Json;
 use crate::actor::AtEnd;
+use crate::backend::Backend;
 use crate::cli::EXIT_TIMEOUT;
 use crate::dirs::Dirs;
 use crate::engine::Engine;
 use crate::events;
 use crate::life::{Life, remove_logs};
-use crate::runtime::EventServer;
+use crate::runtime::{PodName, PodRuntime};
 use crate::watch::{Update, Watch};
 
 /// When nothing has happened for so long, the Pods are taken to have settled.
@@ -103,11 +104,12 @@ impl Session {
     /// When the machine can't be prepared: then new Pods are forgotten and others are left as they were.
     pub async fn start(
         dirs: Dirs,
+        backend: &Backend,
         lives: Vec<Life>,
         view: View,
         signals: Signals,
     ) -> anyhow::Result<Self> {
-        let (engine, ears) = match prepare(dirs, &lives).await {
+        let (engine, runtimes) = match prepare(dirs, backend, &lives).await {
             Ok(prepared) => prepared,
             Err(error) => {
                 Life::abandon(lives)?;
@@ -129,7 +131,7 @@ impl Session {
             updates,
             view,
         };
-        for (index, (life, ears)) in lives.into_iter().zip(ears).enumerate() {
+        for (index, (life, runtime)) in lives.into_iter().zip(runtimes).enumerate() {
             let inbox = mpsc::unbounded_channel();
             session.inboxes.push(inbox.0.clone());
             let sender = sender.clone();
@@ -137,7 +139,7 @@ impl Session {
                 // A watcher that left doesn't need to know.
                 let _ = sender.send((index, update));
             });
-            let started = life.start(&session.engine, ears, inbox, watch, AtEnd::Forget);
+            let started = life.start(&session.engine, runtime, inbox, watch, AtEnd::Forget);
             session.actors.spawn_local(async move {
                 let end = started.actor.run().await;
                 (index, end.map(|end| end.outcome).map_err(Into::into))
@@ -236,15 +238,19 @@ impl Session {
     }
 }
 
-/// What all Pods share, and the ears for their shims.
-async fn prepare(dirs: Dirs, lives: &[Life]) -> anyhow::Result<(Rc<Engine>, Vec<EventServer>)> {
+/// What all Pods share, and what runs the containers of each.
+async fn prepare(
+    dirs: Dirs,
+    backend: &Backend,
+    lives: &[Life],
+) -> anyhow::Result<(Rc<Engine>, Vec<Rc<dyn PodRuntime>>)> {
     for life in lives {
         life.forget_old_logs(&dirs)?;
     }
-    let engine = Engine::open(dirs).await?;
-    let mut ears = Vec::new();
+    let engine = Engine::open(dirs, backend).await?;
+    let mut runtimes = Vec::new();
     for life in lives {
-        ears.push(engine.runtime.listen(&life.pod.metadata.uid).await?);
+        runtimes.push(engine.runtime.pod(PodName::of(&life.pod)).await?);
     }
-    Ok((Rc::new(engine), ears))
+    Ok((Rc::new(engine), runtimes))
 }
