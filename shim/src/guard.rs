@@ -43,11 +43,26 @@ pub fn is_guarded() -> io::Result<bool> {
 /// # Errors
 /// What mount_setattr(2) says.
 pub fn set_attributes(mount: &OwnedFd, set: u64, recursive: bool) -> io::Result<()> {
+    change(mount, set, 0, recursive)
+}
+
+/// Shows the files of a detached mount, and with `recursive` of all on it, with the owners that a user namespace gives
+/// them.
+///
+/// # Errors
+/// What mount_setattr(2) says: `EINVAL` for file systems that can't be shown so.
+pub fn map_ids(mount: &OwnedFd, users: &OwnedFd, recursive: bool) -> io::Result<()> {
+    // An open descriptor is never negative.
+    let users = users.as_raw_fd().unsigned_abs();
+    change(mount, libc::MOUNT_ATTR_IDMAP, u64::from(users), recursive)
+}
+
+fn change(mount: &OwnedFd, set: u64, users: u64, recursive: bool) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: set,
         attr_clr: 0,
         propagation: 0,
-        userns_fd: 0,
+        userns_fd: users,
     };
     let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the descriptor is open, the path is a string with its zero, and the kernel reads

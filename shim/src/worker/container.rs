@@ -13,7 +13,7 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use super::console::ConsoleSocket;
 use super::executor::Init;
 use super::rootfs::{self, RootMount};
-use super::{Reporter, Start, WorkerError, destination, hooks, late, mounts, spec};
+use super::{Reporter, Start, WorkerError, destination, hooks, late, mounts, sources, spec};
 use crate::bundle::{BundleError, read_config};
 use crate::cgroup::{self, Cgroup};
 use crate::options::Options;
@@ -88,7 +88,9 @@ fn make(
     }
     mounts::enter_private_namespace(&job.bundle, spec::wants_shared(&spec))?;
     let mounted = job.bundle.join("rootfs");
-    rootfs::mount_all(&job.rootfs, &mounted)?;
+    let mut staging = sources::Staging::below(&job.bundle);
+    rootfs::mount_all(&job.rootfs, &mounted, &mut staging)?;
+    sources::stage(&mut spec, &mut staging)?;
     let rootfs = match spec.root() {
         Some(root) => job.bundle.join(root.path()),
         None => mounted,

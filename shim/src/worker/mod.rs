@@ -17,6 +17,7 @@ mod mounts;
 mod report;
 mod rootfs;
 mod run;
+mod sources;
 mod spec;
 
 use std::io;

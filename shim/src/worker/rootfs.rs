@@ -15,6 +15,7 @@ use rustix::mount::{
 };
 
 use super::WorkerError;
+use super::sources::{self, Staging};
 
 /// What mount(2) takes as options, in bytes: a page, with its closing zero.
 const PAGE: usize = 4095;
@@ -33,7 +34,11 @@ pub struct RootMount {
 }
 
 /// Mounts `mounts` at `rootfs`, in their order.
-pub fn mount_all(mounts: &[RootMount], rootfs: &Path) -> Result<(), WorkerError> {
+pub fn mount_all(
+    mounts: &[RootMount],
+    rootfs: &Path,
+    staging: &mut Staging,
+) -> Result<(), WorkerError> {
     if mounts.is_empty() {
         return Ok(());
     }
@@ -52,9 +57,35 @@ pub fn mount_all(mounts: &[RootMount], rootfs: &Path) -> Result<(), WorkerError>
             let cause = io::Error::other("a target below the root is not supported");
             return Err(WorkerError::mount(what(), rootfs, cause));
         }
-        mount_one(each, rootfs).map_err(|cause| WorkerError::mount(what(), rootfs, cause))?;
+        id_mapped(each.clone(), staging)
+            .and_then(|each| mount_one(&each, rootfs))
+            .map_err(|cause| WorkerError::mount(what(), rootfs, cause))?;
     }
     Ok(())
+}
+
+/// Where a snapshotter wants a mount's files shown as a user namespace's: their mapped clones in place of them. Of an
+/// overlay these are its lower layers; what is above is written by the container and has the right owners.
+fn id_mapped(mut each: RootMount, staging: &mut Staging) -> io::Result<RootMount> {
+    let Some(lines) = sources::take_options(&mut each.options) else {
+        return Ok(each);
+    };
+    let users = sources::user_namespace(&lines)?;
+    let mut clone = |source: &str| {
+        let clone = staging.add(Path::new(source), false, Some((&users, false)))?;
+        Ok::<_, io::Error>(clone.display().to_string())
+    };
+    if each.kind != "overlay" {
+        each.source = clone(&each.source)?;
+        return Ok(each);
+    }
+    for option in &mut each.options {
+        if let Some(layers) = option.strip_prefix("lowerdir=") {
+            let clones: io::Result<Vec<_>> = layers.split(':').map(&mut clone).collect();
+            *option = format!("lowerdir={}", clones?.join(":"));
+        }
+    }
+    Ok(each)
 }
 
 /// An option string taken apart: flags for the kernel, and what the file system itself reads.
@@ -307,7 +338,8 @@ mod tests {
             super::super::mounts::enter_private_namespace("/".as_ref(), false).expect("root");
             // The working directory belongs to the process unless it is unshared as well.
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).expect("root");
-            mount_all(&[root], &rootfs).expect("mounted");
+            let mut staging = Staging::below(Path::new("/nowhere"));
+            mount_all(&[root], &rootfs, &mut staging).expect("mounted");
             last.exists()
         });
         assert!(seen.join().expect("no panic"));

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Root, Spec, User};
 
+use super::sources;
 use crate::bundle::BundleError;
 
 /// Refuses what can't become a container, with one sentence each.
@@ -70,12 +71,12 @@ pub fn check(spec: &Spec, bundle: &Path, rootfs_is_mounted: bool) -> Result<(), 
         }
     }
     for mount in spec.mounts().iter().flatten() {
-        check_mount(mount).map_err(invalid)?;
+        check_mount(mount, spec).map_err(invalid)?;
     }
     Ok(())
 }
 
-fn check_mount(mount: &Mount) -> Result<(), String> {
+fn check_mount(mount: &Mount, spec: &Spec) -> Result<(), String> {
     let destination = mount.destination().display();
     if mount
         .destination()
@@ -86,23 +87,20 @@ fn check_mount(mount: &Mount) -> Result<(), String> {
             "the mount at {destination} has '..' in its destination"
         ));
     }
-    let maps = |mappings: &Option<Vec<_>>| mappings.as_ref().is_some_and(|all| !all.is_empty());
-    let option = |option: &String| option == "idmap" || option == "ridmap";
-    if maps(mount.uid_mappings())
-        || maps(mount.gid_mappings())
-        || mount.options().iter().flatten().any(option)
+    if sources::is_wanted(mount)
+        && let Err(why) = sources::check(mount, spec)
     {
         return Err(format!(
-            "the mount at {destination} is to be id-mapped, and id-mapped mounts are not supported: \
-             leave out its mappings, or give the files to the mapped user"
+            "the mount at {destination} can't be id-mapped: {why}"
         ));
     }
+    if !is_bind(mount) {
+        return Ok(());
+    }
     let Some(source) = mount.source() else {
-        return Err(format!("the mount at {destination} has no source"));
+        return Err(format!("the bind at {destination} has no source"));
     };
-    if is_bind(mount)
-        && let Err(cause) = std::fs::metadata(source)
-    {
+    if let Err(cause) = std::fs::metadata(source) {
         return Err(format!(
             "the mount of {} at {destination} fails: {cause}",
             source.display()
@@ -123,6 +121,13 @@ pub fn is_bind(mount: &Mount) -> bool {
 
 /// Changes `spec` for libcontainer. `rootfs` is the absolute path of the root file system.
 pub fn alter(spec: &mut Spec, rootfs: &Path) {
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        // A file system without a device needs no source, but a name for the table of mounts.
+        if mount.source().is_none() {
+            let kind = mount.typ().clone().unwrap_or_else(|| "none".to_owned());
+            mount.set_source(Some(kind.into()));
+        }
+    }
     if let Some(process) = spec.process_mut() {
         process
             .set_user(User::default())
