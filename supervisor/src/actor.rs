@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carob_core::action::Action;
 use carob_core::decide::Outcome;
@@ -14,6 +14,7 @@ use carob_core::pod::Pod;
 use carob_core::registry::Origin;
 use carob_core::state::PodState;
 use carob_core::status::PodStatus;
+use carob_core::time::Now;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -42,6 +43,9 @@ pub trait Effects: 'static {
 
     /// Does one action.
     fn run(self: Rc<Self>, action: Action) -> impl Future<Output = ()>;
+
+    /// Hears of each decision, for those who count: when it was begun, and what it was made of.
+    fn decided(&self, _state: &PodState, _status: &PodStatus, _now: Now, _begun: Instant) {}
 
     /// Nothing is left of the Pod to be heard of.
     fn close(&self) -> impl Future<Output = ()>;
@@ -166,10 +170,13 @@ impl<E: Effects> Actor<E> {
         self.resume().await;
         let mut last: Option<Rc<PodStatus>> = None;
         loop {
-            let decision = self.state.step(&self.pod, self.clock.now());
+            let (begun, now) = (Instant::now(), self.clock.now());
+            let decision = self.state.step(&self.pod, now);
             if decision.save {
                 self.save(None).await;
             }
+            self.effects
+                .decided(&self.state, &decision.status, now, begun);
             if !decision.events.is_empty() {
                 let events = decision.events.iter().cloned();
                 let logged = self.journal.borrow_mut().add(events);

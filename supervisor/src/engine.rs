@@ -18,6 +18,7 @@ use crate::dirs::Dirs;
 use crate::executor::Executor;
 use crate::images::Images;
 use crate::machine::Machine;
+use crate::metrics::Metrics;
 use crate::network::{Network, NetworkConfig};
 use crate::probe::socket::Sockets;
 use crate::runtime::embedded::Embedded;
@@ -44,6 +45,8 @@ pub struct Engine {
     pub volumes: Volumes,
     /// Root file system of every sandbox.
     pub pause_root: PathBuf,
+    /// What is counted.
+    pub metrics: Metrics,
     routes: Rc<Routes>,
 }
 
@@ -75,6 +78,7 @@ impl Engine {
             sockets: Rc::default(),
             volumes: Volumes::new(&dirs.root)?,
             pause_root,
+            metrics: Metrics::new()?,
             routes,
             dirs,
         })

@@ -46,9 +46,13 @@ impl Machine {
     }
 
     pub fn start(&self) -> Program {
+        self.start_with(&["--metrics-address", "none"])
+    }
+
+    pub fn start_with(&self, more: &[&str]) -> Program {
         let manifests = self.manifests.to_str().unwrap();
-        self.home
-            .start(&["daemon", "--manifests", manifests, "-o", "json"])
+        let args = ["daemon", "--manifests", manifests, "-o", "json"];
+        self.home.start(&[&args, more].concat())
     }
 
     /// Takes the manifests away, waits until their Pods are gone, and ends the daemon.

@@ -20,6 +20,7 @@ mod json;
 mod kill;
 mod links;
 mod manifests;
+mod metrics;
 mod privileges;
 mod probes;
 mod pulls;

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::run::Output;
 use crate::backend::Backend;
-use crate::daemon::{self, Settings};
+use crate::daemon::{self, MetricsAddress, Settings};
 use crate::dirs::Dirs;
 
 /// What `carob daemon` is told.
@@ -17,6 +17,10 @@ pub struct DaemonArgs {
     /// The directory whose manifests' Pods are kept
     #[arg(long, value_name = "DIR", default_value = "/etc/carob/manifests")]
     manifests: PathBuf,
+    /// Where metrics (/metrics, /metrics/cadvisor, /metrics/resource, /metrics/probes) and health (/healthz, /livez,
+    /// /readyz) are served, or `none`; 127.0.0.1:10255 if nobody else is there
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_address: Option<MetricsAddress>,
     /// Print each change of a Pod as one JSON line, as Kubernetes' watch has it
     #[arg(short, long, value_enum)]
     output: Option<Output>,
@@ -30,6 +34,7 @@ pub async fn run(args: DaemonArgs, dirs: Dirs, backend: Backend) -> anyhow::Resu
     let settings = Settings {
         manifests: args.manifests,
         rescan: Duration::from_secs(20),
+        metrics: args.metrics_address.unwrap_or_default(),
         json: args.output.is_some(),
     };
     daemon::run(settings, dirs, &backend).await

@@ -5,11 +5,14 @@
 mod lock;
 mod manifests;
 mod notify;
+mod served;
 mod show;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,9 +22,12 @@ use crate::backend::Backend;
 use crate::dirs::Dirs;
 use crate::engine::Engine;
 use crate::registry::Registry;
+use crate::stats::Hierarchies;
+use crate::stats::node::Node;
 use lock::OnlyDaemon;
 use manifests::Manifests;
 use notify::Notify;
+pub use served::MetricsAddress;
 
 /// When nothing has happened for so long, memory that is not needed is given back.
 const REST: Duration = Duration::from_secs(2);
@@ -33,6 +39,8 @@ pub struct Settings {
     pub manifests: PathBuf,
     /// How often it is looked through though nothing is said to have changed.
     pub rescan: Duration,
+    /// Where metrics and health are served.
+    pub metrics: MetricsAddress,
     /// Print each change of a Pod as a line.
     pub json: bool,
 }
@@ -49,11 +57,17 @@ pub async fn run(settings: Settings, dirs: Dirs, backend: &Backend) -> anyhow::R
     let notify = Notify::from_env();
     let engine = Rc::new(Engine::open(dirs, backend).await?);
     let registry = Registry::new(engine);
+    let dirs = &registry.engine().dirs;
+    let images = dirs.root.join("images");
+    let node = Node::new(Hierarchies::detect()?, &dirs.root, &images, None);
+    let adopted = Rc::new(Cell::new(false));
+    let _metrics = served::serve(settings.metrics, &registry, &Arc::new(node), &adopted).await?;
     let mut changes = registry.watch(registry.list().1)?;
     for stranded in registry.adopt()? {
         let (pod, reason) = (stranded.name, stranded.reason);
         tracing::error!("Pod {pod} can't go on: {reason}; `carob prune` removes it");
     }
+    adopted.set(true);
     let mut manifests = Manifests::new(settings.manifests.clone())?;
     manifests.sync(&registry);
     notify.tell(&format!("READY=1\n{}", status(&registry, &manifests)));

@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carob_bundles::image::overlay::Image;
 use carob_bundles::image::store::Owner;
@@ -26,6 +26,8 @@ use carob_core::action::Action;
 use carob_core::event::Event;
 use carob_core::pod::{Container, Pod};
 use carob_core::state::PodState;
+use carob_core::status::PodStatus;
+use carob_core::time::Now;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -124,8 +126,21 @@ impl Effects for Executor {
         self.runtime.close().await;
     }
 
-    /// What was done before is found and answered as if just done.
     async fn run(self: Rc<Self>, action: Action) {
+        let (begun, done) = (Instant::now(), action.clone());
+        self.carry_out(action).await;
+        self.engine.metrics.acted(&self.pod, &done, begun);
+    }
+
+    fn decided(&self, state: &PodState, status: &PodStatus, now: Now, begun: Instant) {
+        let metrics = &self.engine.metrics;
+        metrics.decided(&self.pod, state, status, now, begun);
+    }
+}
+
+impl Executor {
+    /// What was done before is found and answered as if just done.
+    async fn carry_out(self: &Rc<Self>, action: Action) {
         match action {
             Action::CreateSandbox { attempt } => self.create_sandbox(attempt).await,
             Action::RemoveSandbox { attempt } => self.remove_sandbox(attempt).await,
@@ -190,6 +205,7 @@ impl Executor {
     /// An actor that has ended needs no answer.
     fn tell(&self, event: Event) {
         boundary();
+        self.engine.metrics.happened(&self.pod, &event);
         let _ = self.outbox.send(event);
     }
 

@@ -42,6 +42,7 @@ pub use netns::open_namespace;
 pub use notice::Notice;
 
 use bridge::Host;
+use names::Names;
 use netlink::Netlink;
 use netns::on_own_thread;
 
@@ -63,6 +64,7 @@ pub struct NetworkConfig {
 #[derive(Clone)]
 pub struct Network {
     host: Arc<Mutex<Host>>,
+    names: Arc<Names>,
 }
 
 impl Network {
@@ -84,6 +86,7 @@ impl Network {
             .map_err(|e| NetworkError::file("read", state_dir, e))?;
         let host = Host::new(state, config, Netlink::open()?)?;
         Ok(Network {
+            names: Arc::new(host.names.clone()),
             host: Arc::new(Mutex::new(host)),
         })
     }
@@ -139,6 +142,11 @@ impl Network {
     /// Removes the bridge, the firewall table and the records, unless Pods still have addresses: then false.
     pub async fn close(&self) -> Result<bool, NetworkError> {
         self.run(Host::close).await
+    }
+
+    /// The machine's end of a Pod's pair of interfaces, whether it is there or not.
+    pub fn interface(&self, pod_uid: &str) -> String {
+        self.names.veth(pod_uid)
     }
 
     /// What there is to tell the user since the last call.
