@@ -20,6 +20,7 @@ use crate::images::Images;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::network::{Network, NetworkConfig};
+use crate::objects::Objects;
 use crate::probe::socket::Sockets;
 use crate::runtime::embedded::Embedded;
 use crate::runtime::{Runtime, TaskEvent};
@@ -41,6 +42,8 @@ pub struct Engine {
     pub network: Network,
     /// Makes the sockets of probes and hooks.
     pub sockets: Rc<Sockets>,
+    /// ConfigMaps and Secrets.
+    pub objects: Objects,
     /// Makes volumes.
     pub volumes: Volumes,
     /// Root file system of every sandbox.
@@ -76,6 +79,7 @@ impl Engine {
             images: Images::open(&dirs)?,
             network: Network::open(&dirs.state, NetworkConfig::default())?,
             sockets: Rc::default(),
+            objects: Objects::default(),
             volumes: Volumes::new(&dirs.root)?,
             pause_root,
             metrics: Metrics::new()?,

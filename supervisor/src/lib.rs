@@ -19,6 +19,7 @@ pub mod logs;
 mod machine;
 pub mod metrics;
 pub mod network;
+mod objects;
 mod private;
 pub mod probe;
 mod prune;

@@ -31,8 +31,8 @@ pub fn inits(home: &Home) -> BTreeSet<(String, String)> {
 
 /// What is in a directory.
 pub fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten();
-    entries.map(|entry| entry.unwrap().path()).collect()
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 /// Waits for something that nobody tells of.

@@ -8,6 +8,7 @@
 mod adopt;
 mod boundaries;
 mod bundles;
+mod config;
 mod daemon;
 mod ends;
 mod env;

@@ -394,8 +394,8 @@ fn b37_what_carob_does_not_support_is_named() {
         &["gitRepo", "not supported"],
     );
     one_sentence(
-        container("image: b\nenvFrom: [{secretRef: {name: s}}]"),
-        &["envFrom", "not supported"],
+        spec("volumes: [{name: v, projected: {sources: [{serviceAccountToken: {path: t}}]}}]"),
+        &["serviceAccountToken", "not supported"],
     );
 }
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// executor then stops what it is doing for them; an answer does no harm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Make namespaces, network and volumes. `SandboxCreated` or `SandboxFailed`.
+    /// Make namespaces, network and volumes. `SandboxCreated`,
+    /// `SandboxFailed` or `VolumesFailed`.
     CreateSandbox {
         /// Which sandbox.
         attempt: u32,

@@ -44,6 +44,13 @@ pub enum Event {
         /// Why.
         message: String,
     },
+    /// Answers `CreateSandbox`: a volume is not there yet.
+    VolumesFailed {
+        /// Which sandbox.
+        attempt: u32,
+        /// Why.
+        message: String,
+    },
     /// The pause program ended without being asked to.
     SandboxExited {
         /// Which sandbox.

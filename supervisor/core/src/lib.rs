@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod backoff;
+pub mod config;
 pub mod decide;
 pub mod encode;
 pub mod env;

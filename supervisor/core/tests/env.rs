@@ -1,5 +1,6 @@
 //! The environment of containers, from manifests.
 
+use carob_core::config::ObjectSet;
 use carob_core::env::{EnvError, Environment, Facts};
 use carob_core::parse::parse_manifest;
 use carob_core::pod::{Container, EnvSource, EnvVar, Pod};
@@ -32,7 +33,12 @@ fn pod(spec: &str, env: &str) -> Pod {
 
 fn env(env: &str) -> Result<Environment, EnvError> {
     let pod = pod("hostname: h", env);
-    Environment::of(&pod, &pod.spec.containers[0], &facts())
+    Environment::of(
+        &pod,
+        &pod.spec.containers[0],
+        &facts(),
+        &ObjectSet::default(),
+    )
 }
 
 fn value(environment: &Environment, name: &str) -> String {
@@ -122,7 +128,13 @@ fn fields_of_the_pod() {
         "hostNetwork: true",
         "{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}",
     );
-    let environment = Environment::of(&host, &host.spec.containers[0], &facts()).unwrap();
+    let environment = Environment::of(
+        &host,
+        &host.spec.containers[0],
+        &facts(),
+        &ObjectSet::default(),
+    )
+    .unwrap();
     assert_eq!(value(&environment, "IP"), "192.0.2.1");
 }
 

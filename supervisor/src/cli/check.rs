@@ -21,18 +21,19 @@ pub struct CheckArgs {
 /// When the file can't be read.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let read = manifest::read(&args.file)?;
-    let (report, pods, errors) = match manifest::parse(&read)? {
-        Ok(parsed) => (parsed.report, parsed.pods, None),
-        Err(refused) => (refused.report.clone(), Vec::new(), Some(refused)),
+    let (report, found, errors) = match manifest::parse(&read)? {
+        Ok(parsed) => (parsed.report.clone(), Some(parsed), None),
+        Err(refused) => (refused.report.clone(), None, Some(refused)),
     };
     for note in &report {
         println!("{}", line(note));
     }
-    for pod in &pods {
-        println!(
-            "Pod {}/{} can be run",
-            pod.metadata.namespace, pod.metadata.name
-        );
+    for object in found.iter().flat_map(|manifest| &manifest.objects) {
+        println!("{} can be used", object.id);
+    }
+    for pod in found.iter().flat_map(|manifest| &manifest.pods) {
+        let meta = &pod.metadata;
+        println!("Pod {}/{} can be run", meta.namespace, meta.name);
     }
     let Some(errors) = errors else {
         return Ok(ExitCode::SUCCESS);

@@ -48,8 +48,10 @@ fn time(text: &str) -> Result<u64, String> {
 /// # Errors
 /// When the file can't be read or is no manifest, or a statement is none.
 pub fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let pods = manifest::parse(&manifest::read(&args.file)?)??.pods;
-    for (index, pod) in pods.iter().enumerate() {
+    let text = manifest::read(&args.file)?;
+    let manifest = manifest::parse(&text)??;
+    manifest::need_pods(&text, &manifest)?;
+    for (index, pod) in manifest.pods.iter().enumerate() {
         let script = Script::parse(pod, &args.simulate)?;
         if index > 0 {
             println!();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use carob_core::parse::{Manifest, ManifestErrors, parse_manifest};
 
 use crate::machine;
@@ -35,6 +35,19 @@ pub fn read(file: &Path) -> anyhow::Result<Text> {
     };
     read.with_context(|| format!("cannot read the manifest {name}"))?;
     Ok(Text { name, bytes })
+}
+
+/// The Pods of a manifest that must have some.
+///
+/// # Errors
+/// When it has only ConfigMaps and Secrets.
+pub fn need_pods(text: &Text, manifest: &Manifest) -> anyhow::Result<()> {
+    ensure!(
+        !manifest.pods.is_empty(),
+        "{}: there is no Pod in it, only ConfigMaps and Secrets",
+        text.name
+    );
+    Ok(())
 }
 
 /// Parses it; the inner error is what is wrong with the manifest.

@@ -1,6 +1,7 @@
 //! The `config.json` and root file system of a container that runs from an image.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -28,8 +29,10 @@ impl Executor {
             .container(&instance.name)
             .ok_or_else(|| CreateError::config("the Pod has no such container"))?;
         let image = self.image(instance)?;
-        let environment = Environment::of(&self.pod, container, &self.facts(sandbox))
-            .map_err(CreateError::config)?;
+        let environment = {
+            let (facts, objects) = (self.facts(&sandbox.ips), self.engine.objects.all());
+            Environment::of(&self.pod, container, &facts, &objects).map_err(CreateError::config)?
+        };
         let dir = self.container_dir(instance);
         let files = |e: io::Error| CreateError::create(format!("cannot prepare {dir:?}: {e}"));
         private_dir(&dir).map_err(files)?;
@@ -92,12 +95,13 @@ impl Executor {
         image.ok_or_else(|| CreateError::create("its image is not ready"))
     }
 
-    fn facts(&self, sandbox: &Sandbox) -> Facts {
+    /// What may be asked of the Pod and the machine, of a Pod with these addresses.
+    pub(super) fn facts(&self, pod_ips: &[IpAddr]) -> Facts {
         let machine = &self.engine.machine;
         Facts {
             node_name: machine.node_name.clone(),
             host_ips: vec![machine.host_ip],
-            pod_ips: sandbox.ips.clone(),
+            pod_ips: pod_ips.to_owned(),
             node: machine.capacity(),
         }
     }
@@ -124,7 +128,7 @@ impl Executor {
             binds.push(VolumeBind {
                 source,
                 destination: mount.mount_path.clone(),
-                read_only: mount.read_only,
+                read_only: mount.read_only || self.is_written_here(&mount.name),
                 recursive_read_only: false,
                 propagation: mount.propagation,
             });

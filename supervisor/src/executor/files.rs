@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use carob_bundles::spec;
-use carob_core::pod::{Medium, Volume, VolumeMount, VolumeSource};
+use carob_core::config;
+use carob_core::pod::{FileVolume, Medium, Volume, VolumeMount, VolumeSource};
 
 use super::Executor;
 use super::sandbox::Sandbox;
@@ -88,9 +89,36 @@ impl Executor {
             }
         }
         volumes.extend(self.own_shm());
-        self.engine
-            .volumes
-            .setup(self.uid(), &volumes, self.pod.spec.security.fs_group)
+        let group = self.pod.spec.security.fs_group;
+        self.engine.volumes.setup(self.uid(), &volumes, group)?;
+        volumes.iter().try_for_each(|volume| self.refresh(volume))
+    }
+
+    /// Brings the files of volumes that there are up to date.
+    pub fn refresh_volumes(&self) {
+        for volume in &self.pod.spec.volumes {
+            if let Err(error) = self.refresh(volume) {
+                let pod = &self.pod.metadata.name;
+                tracing::warn!(%error, pod, "a volume stays as it was");
+            }
+        }
+    }
+
+    fn refresh(&self, volume: &Volume) -> Result<(), VolumeError> {
+        let payload = |volume: &FileVolume| {
+            let objects = self.engine.objects.all();
+            // No file may ask for an address, which nobody knows yet.
+            config::payload(&self.pod, volume, &objects, &self.facts(&[]))
+        };
+        let group = self.pod.spec.security.fs_group;
+        let volumes = &self.engine.volumes;
+        volumes.refresh(self.uid(), volume, group, &payload)
+    }
+
+    /// True for a volume whose files are ours: nobody else writes them (`GetAttributes` of its plugins).
+    pub(super) fn is_written_here(&self, volume: &str) -> bool {
+        let mut volumes = self.pod.spec.volumes.iter();
+        volumes.any(|v| v.name == volume && matches!(v.source, VolumeSource::Files(_)))
     }
 
     /// The source of a container's `/dev/shm`: one for all containers, as they share the IPC namespace.

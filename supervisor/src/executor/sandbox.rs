@@ -21,6 +21,7 @@ use crate::prune::ID_FILE;
 use crate::record::make_pod_dir;
 use crate::runtime::{CreateTask, Process, RuntimeError, TaskError, TaskState, Tasks};
 use crate::sentence::sentence;
+use crate::volume::VolumeError;
 
 /// The name of the sandbox's bundle; no container's name has an underscore.
 pub(super) const NAME: &str = "_sandbox";
@@ -53,11 +54,15 @@ impl Executor {
                 ips,
             }),
             Err(error) => {
+                let of_volume = error.is::<VolumeError>();
                 let mut message = sentence(&error);
                 if let Err(error) = self.clean_sandbox(attempt).await {
                     message = format!("{message}; and cleaning up failed: {}", sentence(&error));
                 }
-                self.tell(Event::SandboxFailed { attempt, message });
+                self.tell(match of_volume {
+                    true => Event::VolumesFailed { attempt, message },
+                    false => Event::SandboxFailed { attempt, message },
+                });
             }
         }
     }

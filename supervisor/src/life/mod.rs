@@ -3,6 +3,7 @@
 mod start;
 
 use anyhow::Context;
+use carob_core::config::ObjectSet;
 use carob_core::pod::Pod;
 use carob_core::registry::Origin;
 use carob_core::state::PodState;
@@ -35,6 +36,8 @@ pub struct Life {
     pub past: Past,
     /// Who asked for it.
     pub origin: Origin,
+    /// The ConfigMaps and Secrets that it brings.
+    pub objects: ObjectSet,
     /// How it ended, when it is through: then there is nothing to run.
     pub ended: Option<Ended>,
 }
@@ -111,6 +114,7 @@ impl Life {
             claim,
             past: Past::None,
             origin,
+            objects: ObjectSet::default(),
             ended: None,
         })
     }
@@ -133,6 +137,7 @@ impl Life {
             origin,
             ended,
         } = Record::load(dirs, uid)?;
+        let objects = claim.objects()?;
         let (clock, same_boot) = Clock::resume(&clock).context("cannot tell which boot this is")?;
         Ok(Some(Self {
             pod,
@@ -146,8 +151,18 @@ impl Life {
                 false => Past::EarlierBoot,
             },
             origin,
+            objects,
             ended,
         }))
+    }
+
+    /// Gives the Pod those ConfigMaps and Secrets that it refers to, also for whoever goes on with it.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn bring(&mut self, objects: &ObjectSet) -> Result<(), RecordError> {
+        self.objects = objects.of_pod(&self.pod);
+        self.claim.keep_objects(&self.objects)
     }
 
     /// Why nobody can go on with a Pod that was taken over; none when someone can.

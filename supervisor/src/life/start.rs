@@ -42,6 +42,7 @@ impl Life {
         watch: Watch,
         at_end: AtEnd,
     ) -> Started {
+        engine.objects.carry(&self.objects);
         let journal = Journal::open(&engine.dirs, &self.pod, &engine.machine.node_name);
         let journal = Rc::new(RefCell::new(journal));
         let _ = outbox.send(Event::Node {

@@ -6,11 +6,14 @@
 mod known;
 mod mirror;
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use carob_core::config::{ConfigObject, ObjectSet};
 use carob_core::decide::Outcome;
 use carob_core::pod::Pod;
 use carob_core::registry::Origin;
@@ -257,6 +260,55 @@ impl Claim {
         private::write(&self.path, &text).map_err(io)
     }
 
+    /// Writes down the ConfigMaps and Secrets that the Pod brings, where they survive the machine; nothing when there
+    /// are none.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn keep_objects(&self, objects: &ObjectSet) -> Result<(), RecordError> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let path = self.objects_path();
+        let write = || {
+            let directory = path.parent().unwrap_or(&path);
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
+            let objects: Vec<&ConfigObject> = objects.iter().map(|object| &**object).collect();
+            private::write_synced(&path, &serde_json::to_vec(&objects)?)
+        };
+        write().map_err(|source| RecordError::Io {
+            path: path.clone(),
+            source,
+        })
+    }
+
+    /// The ConfigMaps and Secrets that the Pod brought.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn objects(&self) -> Result<ObjectSet, RecordError> {
+        let path = self.objects_path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(ObjectSet::default()),
+            Err(source) => return Err(RecordError::Read { path, source }),
+        };
+        let objects: Vec<ConfigObject> =
+            serde_json::from_slice(&text).map_err(|e| RecordError::Damaged {
+                path,
+                // Its own words may show what is secret.
+                reason: format!("line {}, column {}", e.line(), e.column()),
+            })?;
+        Ok(objects.into_iter().map(Arc::new).collect())
+    }
+
+    fn objects_path(&self) -> PathBuf {
+        self.durable.with_extension("objects.json")
+    }
+
     /// Keeps a copy of the record that survives the machine.
     pub fn mirror(&self) -> Mirror {
         Mirror::start(self.path.clone(), self.durable.clone())
@@ -271,6 +323,8 @@ impl Claim {
             path: path.to_owned(),
             source,
         };
+        let objects = self.objects_path();
+        mirror::remove(&objects).map_err(|e| io(&objects, e))?;
         mirror::remove(&self.durable).map_err(|e| io(&self.durable, e))?;
         let shown = self.path.with_extension("shown");
         for path in [&shown, &self.path, &self.lock_path] {

@@ -206,6 +206,14 @@ impl Registry {
         pods.get(uid)?.executor.clone()
     }
 
+    /// ConfigMaps or Secrets have changed: volumes follow.
+    pub fn objects_changed(&self) {
+        let pods = self.0.pods.borrow();
+        let executors: Vec<_> = pods.entries().filter_map(|e| e.executor.clone()).collect();
+        drop(pods);
+        executors.iter().for_each(|e| e.refresh_volumes());
+    }
+
     /// True when no Pod runs, nor will without being told to.
     pub fn is_idle(&self) -> bool {
         let pods = self.0.pods.borrow();

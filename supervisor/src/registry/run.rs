@@ -98,6 +98,8 @@ impl Registry {
             Watch::new(move |update| registry.heard(&uid, update))
         };
         let started = life.start(&self.0.engine, runtime, inbox, watch, AtEnd::Keep);
+        // They may have changed while nobody had the Pod.
+        started.executor.refresh_volumes();
         if let Some(entry) = self.0.pods.borrow_mut().get_mut(&uid) {
             entry.executor = Some(started.executor);
             entry.journal = Some(started.journal);

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use carob_core::config::PayloadError;
 use carob_core::pod::HostPathType;
 
 /// An error of a volume, in one sentence that names it. Where the kubelet has a text for it, it is the kubelet's.
@@ -78,6 +79,14 @@ pub enum VolumeError {
         sub_path: String,
         /// Why.
         reason: String,
+    },
+    /// There is nothing to fill a volume with.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {source}")]
+    Payload {
+        /// The volume.
+        volume: String,
+        /// Why.
+        source: PayloadError,
     },
     /// A mount of the Pod stays in use.
     #[error(

@@ -6,9 +6,11 @@
 //!
 //! Everything here blocks: call it from a thread that may.
 
+mod atomic;
 mod beneath;
 mod empty_dir;
 mod error;
+mod files;
 mod host_path;
 mod mounts;
 mod name;
@@ -26,6 +28,7 @@ use std::path::{Path, PathBuf};
 use carob_core::pod::{Volume, VolumeSource};
 
 pub use error::VolumeError;
+pub use files::Payload;
 pub use remove::remove_tree;
 
 use name::check_name;
@@ -64,7 +67,9 @@ impl Volumes {
     /// attempt or for [`teardown`](Volumes::teardown).
     ///
     /// A size limit counts for volumes in memory; as the kubelet, give the smaller of `sizeLimit` and the Pod's memory
-    /// limit (0 is the kernel's own limit, half of the memory). `fs_group` is `securityContext.fsGroup`: the group of its `emptyDir`s; `hostPath`s have the owners they have.
+    /// limit (0 is the kernel's own limit, half of the memory). `fs_group` is `securityContext.fsGroup`: the group of all
+    /// but `hostPath`s, which have the owners they have. Files that Carob writes are still to be written, by
+    /// [`refresh`](Volumes::refresh).
     pub fn setup(
         &self,
         pod_uid: &str,
@@ -88,6 +93,9 @@ impl Volumes {
                 }
                 VolumeSource::HostPath { path, kind } => {
                     host_path::set_up(Path::new(path), *kind)?;
+                }
+                VolumeSource::Files(source) => {
+                    files::set_up(&files::path(&pod, source.form, &volume.name), source.form)?;
                 }
             }
         }
@@ -121,6 +129,7 @@ impl Volumes {
                 }
                 path
             }
+            VolumeSource::Files(source) => files::path(&pod, source.form, &volume.name),
             // Through its symbolic links, as containerd mounts it.
             VolumeSource::HostPath { path, .. } => {
                 fs::canonicalize(path).map_err(|e| VolumeError::file("find", Path::new(path), e))?
@@ -143,6 +152,25 @@ impl Volumes {
                 sub_path: sub_path.to_owned(),
                 reason,
             }),
+        }
+    }
+
+    /// Brings the files of a volume that Carob writes up to date, all at one moment. Does nothing for other volumes, and
+    /// before the first [`setup`](Volumes::setup). `payload` tells the files.
+    pub fn refresh(
+        &self,
+        pod_uid: &str,
+        volume: &Volume,
+        fs_group: Option<u32>,
+        payload: &Payload<'_>,
+    ) -> Result<(), VolumeError> {
+        let VolumeSource::Files(source) = &volume.source else {
+            return Ok(());
+        };
+        let path = files::path(&self.pod(pod_uid)?, source.form, &volume.name);
+        match path.is_dir() {
+            true => files::write(&path, &volume.name, source, fs_group, payload),
+            false => Ok(()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A Pod as Kubernetes' API shows it: the inverse of [`parse`](crate::parse), with every default written out.
 
 mod asked;
+mod files;
 
 use serde_json::{Map, Value, json};
 
@@ -123,6 +124,7 @@ fn volume(volume: &Volume) -> Value {
                 fields([("path", json!(path)), ("type", json!(kind))]),
             )
         }
+        VolumeSource::Files(volume) => files::volume(volume),
     };
     json!({ "name": volume.name, source.0: source.1 })
 }
@@ -141,6 +143,7 @@ fn container(container: &Container) -> Value {
         ("args", json!(container.args)),
         ("command", json!(container.command)),
         ("env", list(&container.env, variable)),
+        ("envFrom", list(&container.env_from, files::env_from)),
         ("image", json!(container.image)),
         ("imagePullPolicy", json!(container.image_pull_policy)),
         ("lifecycle", asked::lifecycle(&container.lifecycle)),
@@ -206,6 +209,7 @@ fn variable(variable: &EnvVar) -> Value {
                 ("valueFrom", json!({ "resourceFieldRef": reference })),
             ])
         }
+        EnvSource::Key(key) => fields([name, ("valueFrom", files::key(key))]),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn has_limits(pod: &Pod) -> bool {
 fn size_limit(source: &VolumeSource) -> Option<u64> {
     match source {
         VolumeSource::EmptyDir { size_limit, .. } => size_limit.filter(|&size| size > 0),
-        VolumeSource::HostPath { .. } => None,
+        VolumeSource::HostPath { .. } | VolumeSource::Files(_) => None,
     }
 }
 

@@ -120,7 +120,8 @@ impl PodUsage {
 fn on_disk(source: &VolumeSource) -> bool {
     match source {
         VolumeSource::EmptyDir { medium, .. } => *medium == Medium::Disk,
-        VolumeSource::HostPath { .. } => false,
+        // In memory, or no larger than a manifest may be.
+        VolumeSource::HostPath { .. } | VolumeSource::Files(_) => false,
     }
 }
 

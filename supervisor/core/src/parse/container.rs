@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::env_vars::variable;
+use super::env_vars::{all_of, variable};
 use super::field::Field;
 use super::findings::Unique;
 use super::lifecycle::{Limits, lifecycle};
@@ -81,6 +81,7 @@ pub(super) fn container(
             privileged: security.privileged,
         };
         let env = o.list("env");
+        let env_from = o.list("envFrom");
         let policy = o.text("terminationMessagePolicy").and_then(|f| {
             f.choice(&[
                 ("File", TerminationMessagePolicy::File),
@@ -111,6 +112,7 @@ pub(super) fn container(
                 .text("workingDir")
                 .and_then(|f| f.checked(working_dir).map(str::to_owned)),
             ports: ports(o, around.host_network, &mut around.host_ports),
+            env_from: env_from.iter().filter_map(all_of).collect(),
             env: env
                 .iter()
                 .filter_map(|f| variable(f, &around.containers))

@@ -1,26 +1,14 @@
-//! A container's `env`.
+//! A container's `env` and `envFrom`.
 
 use std::collections::BTreeSet;
 
+use super::downward::{ENV_PATHS, ResourceRef, field_ref, resource_ref};
 use super::field::Field;
-use super::findings::did_you_mean;
-use super::names::{env_name, qualified_name};
+use super::names::{config_key, dns_subdomain, env_name};
 use super::object::Object;
-use super::resources::is_reference;
 use super::unhonoured::{ENV_SOURCE, NONE};
-use crate::pod::{EnvSource, EnvVar, Quantity};
-
-/// The downward API's paths for variables (`validEnvDownwardAPIFieldPathExpressions`).
-const PATHS: [&str; 8] = [
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "spec.nodeName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-];
+use crate::config::ObjectKind;
+use crate::pod::{EnvFrom, EnvSource, EnvVar, KeyRef, ObjectRef};
 
 /// One variable. `containers` are the names of all containers of the Pod.
 pub(super) fn variable(field: &Field<'_>, containers: &BTreeSet<&str>) -> Option<EnvVar> {
@@ -48,109 +36,112 @@ fn value_from(
     o: &mut Object<'_, '_>,
     containers: &BTreeSet<&str>,
 ) -> Option<EnvSource> {
-    match (o.get("fieldRef"), o.get("resourceFieldRef")) {
-        (Some(_), Some(_)) => {
-            from.error("may not have more than one field specified at a time");
-            None
-        }
-        (Some(field), None) => field.object(NONE, field_ref)?,
-        (None, Some(field)) => field.object(NONE, |o| resource_ref(o, containers))?,
-        (None, None) => {
-            // A source that is not supported is an error of its own.
-            let others = ENV_SOURCE
-                .iter()
-                .any(|(name, _)| from.node().entry(name).is_some());
-            if !others {
-                from.error("must specify one of: `fieldRef`, `resourceFieldRef`");
-            }
-            None
-        }
-    }
-}
-
-fn field_ref(o: &mut Object<'_, '_>) -> Option<EnvSource> {
-    if let Some(version) = o.text("apiVersion") {
-        version.choice(&[("v1", ())]);
-    }
-    let field = o.require("fieldPath")?;
-    let path = field.string()?;
-    if path == "spec.serviceAccountName" {
-        field.unsupported("it has no service accounts; write the value into the manifest");
+    let found = [
+        o.get("fieldRef").map(|field| {
+            let path = field.object(NONE, |o| field_ref(o, ENV_PATHS)).flatten();
+            path.map(EnvSource::Field)
+        }),
+        o.get("resourceFieldRef").map(|field| {
+            let amount = field
+                .object(NONE, |o| resource_ref(o, containers))
+                .flatten();
+            amount.map(
+                |ResourceRef {
+                     container,
+                     resource,
+                     divisor,
+                 }| EnvSource::Resource {
+                    container,
+                    resource,
+                    divisor,
+                },
+            )
+        }),
+        key_ref(o, "configMapKeyRef", ObjectKind::ConfigMap),
+        key_ref(o, "secretKeyRef", ObjectKind::Secret),
+    ];
+    let mut found = found.into_iter().flatten();
+    let first = found.next();
+    if found.next().is_some() {
+        from.error("may not have more than one field specified at a time");
         return None;
     }
-    let subscript = ["metadata.labels['", "metadata.annotations['"]
-        .iter()
-        .find_map(|prefix| path.strip_prefix(prefix)?.strip_suffix("']"));
-    match subscript {
-        Some(key) => {
-            // Kubernetes takes annotations' keys in any case.
-            if let Err(rule) = qualified_name(key) {
-                field.invalid(&format!("has a key that {rule}"));
-            }
-        }
-        None if PATHS.contains(&path) => {}
-        None => {
-            let hint = did_you_mean(path, &PATHS);
-            field.invalid(&format!(
-                "is none of {}, metadata.labels['KEY'], metadata.annotations['KEY']{hint}",
-                PATHS.join(", ")
-            ));
-        }
+    // A source that is not supported is an error of its own.
+    let refused = || {
+        let mut others = ENV_SOURCE.iter();
+        others.any(|(name, _)| from.node().entry(name).is_some())
+    };
+    if first.is_none() && !refused() {
+        from.error(
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef`",
+        );
     }
-    Some(EnvSource::Field(path.to_owned()))
+    first?
 }
 
-fn resource_ref(o: &mut Object<'_, '_>, containers: &BTreeSet<&str>) -> Option<EnvSource> {
-    let container = o.text("containerName").and_then(|field| {
-        let name = field.string()?;
-        if !containers.contains(name) {
-            field.invalid("is no container of this Pod");
-        }
-        Some(name.to_owned())
+/// Nothing when there is none, an inner nothing when it is wrong.
+fn key_ref(
+    o: &mut Object<'_, '_>,
+    name: &'static str,
+    kind: ObjectKind,
+) -> Option<Option<EnvSource>> {
+    let field = o.get(name)?;
+    let read = field.object(NONE, |o| {
+        let key = o
+            .require("key")
+            .and_then(|f| f.checked(config_key).map(str::to_owned));
+        let object = object_ref(o, "name", kind);
+        Some(EnvSource::Key(KeyRef {
+            object: object?,
+            key: key?,
+        }))
     });
-    let resource = o.require("resource").and_then(|field| {
-        let text = field.string()?;
-        if !is_reference(text) {
-            field.invalid(
-                "is none of limits.cpu, limits.memory, limits.ephemeral-storage and the same with requests",
-            );
-            return None;
-        }
-        Some(text.to_owned())
-    });
-    let given = o.text("divisor");
-    let divisor = given
-        .as_ref()
-        .and_then(|f| f.quantity())
-        .filter(|d| !d.is_zero());
-    let divisor = divisor.unwrap_or_else(|| Quantity::from(1));
-    let (resource, field) = (resource?, given);
-    if let Some(field) = field
-        && !is_divisor(&resource, &divisor)
-    {
-        let allowed = if resource.ends_with(".cpu") {
-            "1m or 1"
-        } else {
-            "1, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi or Ei with a 1 before it"
-        };
-        field.invalid(&format!("must be {allowed}"));
-    }
-    Some(EnvSource::Resource {
-        container,
-        resource,
-        divisor,
+    Some(read.flatten())
+}
+
+/// A ConfigMap or Secret by its name, and whether one can do without.
+pub(super) fn object_ref(
+    o: &mut Object<'_, '_>,
+    name: &'static str,
+    kind: ObjectKind,
+) -> Option<ObjectRef> {
+    let optional = o.bool("optional").unwrap_or_default();
+    let name = o.require(name)?.checked(dns_subdomain)?;
+    Some(ObjectRef {
+        kind,
+        name: name.to_owned(),
+        optional,
     })
 }
 
-/// `validateContainerResourceDivisor`.
-fn is_divisor(resource: &str, divisor: &Quantity) -> bool {
-    let allowed: &[&str] = match resource.ends_with(".cpu") {
-        true => &["1m", "1"],
-        false => &[
-            "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
-        ],
-    };
-    allowed
-        .iter()
-        .any(|text| text.parse().is_ok_and(|q: Quantity| q == *divisor))
+/// One entry of `envFrom`.
+pub(super) fn all_of(field: &Field<'_>) -> Option<EnvFrom> {
+    field.object(NONE, |o| {
+        let prefix = o
+            .text("prefix")
+            .map(|f| f.checked(env_name).map(str::to_owned));
+        let whole = |field: Option<Field<'_>>, kind| {
+            field.map(|f| f.object(NONE, |o| object_ref(o, "name", kind)).flatten())
+        };
+        let map = whole(o.get("configMapRef"), ObjectKind::ConfigMap);
+        let secret = whole(o.get("secretRef"), ObjectKind::Secret);
+        let object = match (map, secret) {
+            (Some(_), Some(_)) => {
+                field.error("may not have more than one field specified at a time");
+                None
+            }
+            (None, None) => {
+                field.error("must specify one of: `configMapRef` or `secretRef`");
+                None
+            }
+            (Some(object), None) | (None, Some(object)) => object,
+        };
+        Some(EnvFrom {
+            prefix: match prefix {
+                Some(prefix) => prefix?,
+                None => String::new(),
+            },
+            object: object?,
+        })
+    })?
 }

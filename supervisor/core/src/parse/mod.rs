@@ -1,4 +1,4 @@
-//! Strict parsing of manifests: text in, valid Pods with every default out, or every error with its place.
+//! Strict parsing of manifests: text in, valid Pods, ConfigMaps and Secrets with every default out, or every error with its place.
 //!
 //! Kubernetes' own readers take an empty object for a Pod and pass over what they do not know. Here a
 //! misspelt field is an error, and so is a field that Carob does not honour, unless it changes nothing on
@@ -9,9 +9,12 @@
 //! text ──yaml──► tree with places ──read──► Pods
 //! ```
 
+mod config_object;
 mod container;
+mod downward;
 mod env_vars;
 mod field;
+mod file_volume;
 mod findings;
 mod lifecycle;
 mod metadata;
@@ -31,13 +34,16 @@ mod unhonoured;
 mod volume;
 mod yaml;
 
+use std::sync::Arc;
+
+use crate::config::ConfigObject;
 use crate::pod::Pod;
 use field::Field;
 use findings::{Findings, Unique, did_you_mean};
 pub use report::{FieldNote, Manifest, ManifestError, ManifestErrors, Verdict};
 use unhonoured::{LIST, POD};
 
-/// Parses a manifest: one or more YAML (or JSON) documents, each a `v1` Pod or a list of them.
+/// Parses a manifest: one or more YAML (or JSON) documents, each a `v1` Pod, ConfigMap or Secret, or a list of them.
 ///
 /// `source_name` is what errors call the text, such as its file name. `make_uid` is called for each Pod
 /// that has no `metadata.uid`; what it makes must be unique, of letters, digits and `-`.
@@ -63,6 +69,7 @@ pub fn parse_manifest(
     let mut reader = Reader {
         make_uid,
         pods: Vec::new(),
+        objects: Vec::new(),
         names: Unique::default(),
         uids: Unique::default(),
     };
@@ -70,9 +77,9 @@ pub fn parse_manifest(
         found.document(*number);
         reader.document(&Field::root(&found, root));
     }
-    let pods = reader.pods;
+    let Reader { pods, objects, .. } = reader;
     let (mut errors, report) = found.finish();
-    if errors.is_empty() && pods.is_empty() {
+    if errors.is_empty() && pods.is_empty() && objects.is_empty() {
         let message = match sound && documents.is_empty() {
             true => "there is no Pod in it: it is empty or has only comments",
             false => "there is no Pod in it: its lists are empty",
@@ -85,7 +92,11 @@ pub fn parse_manifest(
         });
     }
     if errors.is_empty() {
-        return Ok(Manifest { pods, report });
+        return Ok(Manifest {
+            pods,
+            objects,
+            report,
+        });
     }
     Err(ManifestErrors {
         source_name: source_name.to_owned(),
@@ -97,25 +108,40 @@ pub fn parse_manifest(
 struct Reader<'a> {
     make_uid: &'a mut dyn FnMut() -> String,
     pods: Vec<Pod>,
+    objects: Vec<Arc<ConfigObject>>,
     names: Unique,
     uids: Unique,
 }
 
 impl Reader<'_> {
-    /// A Pod, or a list of them.
+    /// A Pod, ConfigMap or Secret, or a list of them.
     fn document(&mut self, field: &Field<'_>) {
         match kind(field) {
-            Some("List" | "PodList") => {
+            Some("List" | "PodList" | "ConfigMapList" | "SecretList") => {
                 field.object(LIST, |o| {
                     api_version(o.require("apiVersion"));
                     o.get("kind");
                     for item in o.require("items").map(|f| f.items()).unwrap_or_default() {
-                        self.pod(&item);
+                        self.item(&item);
                     }
                 });
             }
-            _ => self.pod(field),
+            _ => self.item(field),
         }
+    }
+
+    fn item(&mut self, field: &Field<'_>) {
+        let Some(kind) = kind(field).and_then(config_object::kind) else {
+            return self.pod(field);
+        };
+        let Some(object) = config_object::config_object(field, kind) else {
+            return;
+        };
+        let name = field.entry("metadata").and_then(|f| f.entry("name"));
+        if let Some(name) = name {
+            self.names.check(&name, object.id.to_string());
+        }
+        self.objects.push(Arc::new(object));
     }
 
     fn pod(&mut self, field: &Field<'_>) {
@@ -173,15 +199,17 @@ fn wrong_kind(field: &Field<'_>, kind: &str) {
         | "ReplicaSet"
         | "ReplicationController"
         | "StatefulSet" => "; make a Pod of the metadata and spec in its template".to_owned(),
-        "List" | "PodList" => "; a list cannot hold another".to_owned(),
-        _ => match did_you_mean(kind, &["Pod", "List", "PodList"]) {
+        "List" | "PodList" | "ConfigMapList" | "SecretList" => {
+            "; a list cannot hold another".to_owned()
+        }
+        _ => match did_you_mean(kind, &["Pod", "ConfigMap", "Secret", "List", "PodList"]) {
             hint if hint.is_empty() => "; remove this document".to_owned(),
             hint => hint,
         },
     };
     if let Some(kind) = field.entry("kind") {
         kind.invalid(&format!(
-            "is no kind that Carob runs: it runs Pods{way_out}"
+            "is no kind that Carob runs: it runs Pods and gives them ConfigMaps and Secrets{way_out}"
         ));
     }
 }

@@ -106,6 +106,16 @@ pub(super) fn env_name(text: &str) -> Check {
     )
 }
 
+/// A key of a ConfigMap or Secret, which is a file's name too (`IsConfigMapKey`).
+pub(super) fn config_key(text: &str) -> Check {
+    at_most(text, 253)?;
+    let characters = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    rule(
+        !text.is_empty() && text.bytes().all(characters) && text != "." && !text.starts_with(".."),
+        "must consist of alphanumeric characters, '-', '_' or '.', and must not be '.' or start with '..'",
+    )
+}
+
 /// What identifies a Pod: it names directories, so it is stricter than Kubernetes.
 pub(super) fn uid(text: &str) -> Check {
     at_most(text, 64)?;

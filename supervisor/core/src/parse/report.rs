@@ -2,14 +2,18 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
+use crate::config::ConfigObject;
 use crate::pod::Pod;
 
 /// A sound manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    /// In the order of the file; at least one, each with its own namespace and name.
+    /// In the order of the file, each with its own namespace and name.
     pub pods: Vec<Pod>,
+    /// ConfigMaps and Secrets, likewise; there is at least one Pod or one of these.
+    pub objects: Vec<Arc<ConfigObject>>,
     /// What became of each field, in the order of the file.
     pub report: Vec<FieldNote>,
 }

@@ -1,5 +1,7 @@
 //! `spec`: what the Pod shall be.
 
+use std::collections::BTreeSet;
+
 use super::container::{Surroundings, container};
 use super::field::Field;
 use super::findings::Unique;
@@ -26,8 +28,13 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
     let grace = grace(o);
 
     let mut volume_names = Unique::default();
+    let containers: BTreeSet<&str> = names(node, "initContainers")
+        .chain(names(node, "containers"))
+        .collect();
     let fields = o.list("volumes");
-    let volumes = fields.iter().filter_map(|f| volume(f, &mut volume_names));
+    let volumes = fields
+        .iter()
+        .filter_map(|f| volume(f, &mut volume_names, &containers));
     let volumes = volumes.collect();
 
     let mut around = Surroundings {
@@ -35,9 +42,7 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
         grace,
         os,
         volumes: names(node, "volumes").collect(),
-        containers: names(node, "initContainers")
-            .chain(names(node, "containers"))
-            .collect(),
+        containers,
         names: Unique::default(),
         host_ports: Unique::default(),
     };

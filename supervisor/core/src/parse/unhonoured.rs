@@ -24,13 +24,12 @@ const ONE_MACHINE: Why = Ignored("for choosing a machine; Carob runs the Pod on 
 const NO_ACCOUNTS: Why = Ignored("Carob has no service accounts and mounts no token");
 const NO_CONSTRAINTS: Why =
     Unsupported("it runs the Pod on this machine, whatever its labels; remove the field");
-const NO_CLUSTER_OBJECTS: &str =
-    "it has no cluster to read ConfigMaps and Secrets from; write the value into the manifest";
 const NO_STORAGE: Why = Never(
     "it mounts emptyDir and hostPath only; mount the storage on the machine and use hostPath",
 );
-const NO_CONFIG_VOLUME: Why =
-    Never("it has no cluster to read from; write the files on the machine and use hostPath");
+const NO_TOKENS: Why = Never(
+    "it has no service accounts and no cluster to vouch for them; write the file on the machine and use hostPath",
+);
 const NO_WINDOWS: Why = Unsupported("it runs Linux containers only; remove the field");
 const NO_SELINUX: Why = Unsupported("it sets no SELinux labels yet; remove the field");
 const NO_CLAIMS: Why = Unsupported("it has no dynamic resource allocation; remove the field");
@@ -109,28 +108,16 @@ pub(super) const POD_SPEC: Others = &[
     ("topologySpreadConstraints", NO_CONSTRAINTS),
 ];
 
-pub(super) const CONTAINER: Others = &[
-    (
-        "envFrom",
-        Unsupported(
-            "it has no cluster to read ConfigMaps and Secrets from; list the variables in env",
-        ),
-    ),
-    (
-        "volumeDevices",
-        Unsupported("it has no block volumes; use a hostPath volume"),
-    ),
-];
+pub(super) const CONTAINER: Others = &[(
+    "volumeDevices",
+    Unsupported("it has no block volumes; use a hostPath volume"),
+)];
 
 pub(super) const RESOURCES: Others = &[("claims", NO_CLAIMS)];
 
 pub(super) const VOLUME_MOUNT: Others = &[("bindMountOptions", Unsupported("remove the field"))];
 
-pub(super) const ENV_SOURCE: Others = &[
-    ("configMapKeyRef", Never(NO_CLUSTER_OBJECTS)),
-    ("fileKeyRef", Never("write the value into the manifest")),
-    ("secretKeyRef", Never(NO_CLUSTER_OBJECTS)),
-];
+pub(super) const ENV_SOURCE: Others = &[("fileKeyRef", Never("write the value into the manifest"))];
 
 pub(super) const POD_SECURITY: Others = &[
     ("seLinuxChangePolicy", NO_SELINUX),
@@ -145,18 +132,19 @@ pub(super) const SECURITY: Others = &[
 
 pub(super) const EMPTY_DIR: Others = &[("mode", Never("remove the field"))];
 
+pub(super) const PROJECTION: Others = &[
+    ("clusterTrustBundle", NO_TOKENS),
+    ("podCertificate", NO_TOKENS),
+    ("serviceAccountToken", NO_TOKENS),
+];
+
 pub(super) const VOLUME: Others = &[
     ("awsElasticBlockStore", NO_STORAGE),
     ("azureDisk", NO_STORAGE),
     ("azureFile", NO_STORAGE),
     ("cephfs", NO_STORAGE),
     ("cinder", NO_STORAGE),
-    ("configMap", NO_CONFIG_VOLUME),
     ("csi", NO_STORAGE),
-    (
-        "downwardAPI",
-        Never("it makes no downwardAPI volumes yet; use env with fieldRef"),
-    ),
     ("ephemeral", NO_STORAGE),
     ("fc", NO_STORAGE),
     ("flexVolume", NO_STORAGE),
@@ -178,11 +166,9 @@ pub(super) const VOLUME: Others = &[
     ("persistentVolumeClaim", NO_STORAGE),
     ("photonPersistentDisk", NO_STORAGE),
     ("portworxVolume", NO_STORAGE),
-    ("projected", NO_CONFIG_VOLUME),
     ("quobyte", NO_STORAGE),
     ("rbd", NO_STORAGE),
     ("scaleIO", NO_STORAGE),
-    ("secret", NO_CONFIG_VOLUME),
     ("storageos", NO_STORAGE),
     ("vsphereVolume", NO_STORAGE),
 ];

@@ -1,6 +1,9 @@
 //! `spec.volumes`, and the rules for paths.
 
+use std::collections::BTreeSet;
+
 use super::field::Field;
+use super::file_volume::{FORMS, file_volume};
 use super::findings::Unique;
 use super::names::{Check, dns_label};
 use super::object::Object;
@@ -8,14 +11,18 @@ use super::unhonoured::{EMPTY_DIR, NONE, VOLUME};
 use crate::pod::{HostPathType, Medium, Volume, VolumeSource};
 
 /// One volume.
-pub(super) fn volume(field: &Field<'_>, names: &mut Unique) -> Option<Volume> {
+pub(super) fn volume(
+    field: &Field<'_>,
+    names: &mut Unique,
+    containers: &BTreeSet<&str>,
+) -> Option<Volume> {
     field.object(VOLUME, |o| {
         let name = o.require("name").and_then(|field| {
             let name = field.checked(dns_label)?;
             names.check(&field, name);
             Some(name)
         });
-        let source = source(o);
+        let source = source(o, containers);
         Some(Volume {
             name: name?.to_owned(),
             source: source?,
@@ -23,18 +30,32 @@ pub(super) fn volume(field: &Field<'_>, names: &mut Unique) -> Option<Volume> {
     })?
 }
 
-fn source(o: &mut Object<'_, '_>) -> Option<VolumeSource> {
-    let (empty_dir, host_path) = (o.get("emptyDir"), o.get("hostPath"));
-    match (empty_dir, host_path) {
-        (Some(_), Some(second)) => {
-            second.error("a volume has one source; this one has emptyDir too");
+fn source(o: &mut Object<'_, '_>, containers: &BTreeSet<&str>) -> Option<VolumeSource> {
+    let mut found = Vec::new();
+    if let Some(field) = o.get("emptyDir") {
+        let source = field.object(EMPTY_DIR, empty_dir_source);
+        found.push(("emptyDir", field, source));
+    }
+    if let Some(field) = o.get("hostPath") {
+        let source = field.object(NONE, host_path_source).flatten();
+        found.push(("hostPath", field, source));
+    }
+    for (name, form) in FORMS {
+        if let Some(field) = o.get(name) {
+            let source = file_volume(&field, form, containers).map(VolumeSource::Files);
+            found.push((name, field, source));
+        }
+    }
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some((first, ..)), Some((_, second, _))) => {
+            second.error(format!("a volume has one source; this one has {first} too"));
             None
         }
-        (Some(field), None) => field.object(EMPTY_DIR, empty_dir_source),
-        (None, Some(field)) => field.object(NONE, host_path_source)?,
+        (Some((_, _, source)), None) => source,
         // As the API server has it; a source that is not supported is an error of its own. But
         // `hostPath:` with nothing behind it, also an emptyDir to Kubernetes, was meant otherwise.
-        (None, None) => {
+        (None, _) => {
             if let Some(key) = o.null_keys().find(|key| *key != "emptyDir") {
                 o.missing(key, "has no value");
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::ProbeKind;
 
-use super::{Lifecycle, Probe, Quantity, RestartPolicy, RestartRule, Security};
+use super::{EnvFrom, KeyRef, Lifecycle, Probe, Quantity, RestartPolicy, RestartRule, Security};
 
 /// One container, init container or sidecar.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct Container {
     pub ports: Vec<ContainerPort>,
     /// Environment, in order: later values see earlier ones.
     pub env: Vec<EnvVar>,
+    /// What comes before it: all keys of ConfigMaps and Secrets.
+    #[serde(default)]
+    pub env_from: Vec<EnvFrom>,
     /// Requests and limits.
     pub resources: Resources,
     /// What is mounted where.
@@ -86,6 +89,7 @@ impl Container {
             working_dir: None,
             ports: Vec::new(),
             env: Vec::new(),
+            env_from: Vec::new(),
             resources: Resources::default(),
             volume_mounts: Vec::new(),
             security: Security::default(),
@@ -199,6 +203,8 @@ pub enum EnvSource {
         /// The unit that the value is counted in; never zero.
         divisor: Quantity,
     },
+    /// `configMapKeyRef` or `secretKeyRef`.
+    Key(KeyRef),
 }
 
 /// Amounts by resource name (`cpu`, `memory`, `ephemeral-storage`, `hugepages-2Mi`, …).

@@ -6,6 +6,7 @@
 //! [Pod API reference]: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 
 mod container;
+mod files;
 mod probe;
 mod quantity;
 mod restart;
@@ -20,6 +21,10 @@ use serde::{Deserialize, Serialize};
 pub use container::{
     Container, ContainerPort, EnvSource, EnvVar, ImagePullPolicy, MountPropagation, Protocol,
     ResourceList, Resources, TerminationMessagePolicy, VolumeMount,
+};
+pub use files::{
+    DownwardFile, DownwardValue, EnvFrom, FileForm, FileSource, FileVolume, KeyRef, KeyToPath,
+    ObjectRef,
 };
 pub use probe::{
     HookHandler, HttpGet, Lifecycle, Port, Probe, ProbeHandler, Scheme, StopSignal, TcpSocket,

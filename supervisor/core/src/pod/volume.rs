@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::FileVolume;
+
 /// One entry of `spec.volumes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
@@ -30,6 +32,8 @@ pub enum VolumeSource {
         /// What must be there, or be made.
         kind: HostPathType,
     },
+    /// Files that Carob writes and keeps as their sources are.
+    Files(FileVolume),
 }
 
 /// `emptyDir.medium`.

@@ -1,20 +1,31 @@
 //! Static Pods: what a directory of manifests asks for, whatever state its files are in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::config::{ConfigObject, ObjectId, ObjectSet};
 use crate::pod::Pod;
 
 /// What the files of a directory said when they were last in order, by file name.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
-    contents: BTreeMap<String, Vec<Pod>>,
+    contents: BTreeMap<String, Content>,
+}
+
+/// What a file asks for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Content {
+    /// Its Pods.
+    pub pods: Vec<Pod>,
+    /// Its ConfigMaps and Secrets.
+    pub objects: Vec<Arc<ConfigObject>>,
 }
 
 /// What was found in a file now.
 #[derive(Debug, Clone)]
 pub enum Found {
-    /// Its Pods.
-    Pods(Vec<Pod>),
+    /// A manifest in order.
+    Manifest(Content),
     /// It can't be used, or not yet.
     Nothing,
 }
@@ -33,18 +44,20 @@ pub struct Standing<'a> {
 pub struct Asked {
     /// The Pods that shall be here, with their files.
     pub wanted: Vec<(String, Pod)>,
+    /// The ConfigMaps and Secrets.
+    pub objects: ObjectSet,
     /// UIDs of those that shall not be here any more.
     pub unwanted: Vec<String>,
-    /// Pods whose name another file has.
+    /// What has a name that another file has.
     pub duplicates: Vec<Duplicate>,
 }
 
-/// A Pod whose name is taken by a Pod of another file, or of the same one.
+/// A Pod, ConfigMap or Secret whose name is taken by one of another file, or of the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Duplicate {
     /// The file that doesn't get it.
     pub file: String,
-    /// `namespace/name`.
+    /// Such as `Pod default/web`.
     pub name: String,
     /// The file that has it.
     pub holder: String,
@@ -60,21 +73,22 @@ impl Files {
         let before = std::mem::take(&mut self.contents);
         let mut unknown = false;
         for (file, found) in found {
-            let pods = match found {
-                Found::Pods(pods) => Some(pods),
+            let content = match found {
+                Found::Manifest(content) => Some(content),
                 Found::Nothing => before.get(file),
             };
-            match pods {
-                Some(pods) => {
-                    self.contents.insert(file.clone(), pods.clone());
+            match content {
+                Some(content) => {
+                    self.contents.insert(file.clone(), content.clone());
                 }
                 None => unknown = true,
             }
         }
-        let (wanted, duplicates) = self.wanted(standing);
+        let (wanted, mut duplicates) = self.wanted(standing);
+        let objects = self.objects(&mut duplicates);
         let names: BTreeSet<_> = wanted.iter().map(|(_, pod)| name(pod)).collect();
         let was_here = |of: &Pod| {
-            let mut pods = before.values().flatten();
+            let mut pods = before.values().flat_map(|content| &content.pods);
             pods.any(|pod| name(pod) == name(of))
         };
         let unwanted = standing
@@ -84,16 +98,39 @@ impl Files {
         Asked {
             unwanted: unwanted.map(|s| s.pod.metadata.uid.clone()).collect(),
             wanted,
+            objects,
             duplicates,
         }
+    }
+
+    /// Each ConfigMap and Secret once: of two, that of the first file by name.
+    fn objects(&self, duplicates: &mut Vec<Duplicate>) -> ObjectSet {
+        let mut objects = ObjectSet::default();
+        let mut holders: BTreeMap<&ObjectId, &str> = BTreeMap::new();
+        for (file, content) in &self.contents {
+            for object in &content.objects {
+                match holders.get(&object.id) {
+                    Some(holder) => duplicates.push(Duplicate {
+                        file: file.clone(),
+                        name: object.id.to_string(),
+                        holder: (*holder).to_owned(),
+                    }),
+                    None => {
+                        holders.insert(&object.id, file);
+                        objects.insert(object.clone());
+                    }
+                }
+            }
+        }
+        objects
     }
 
     /// Each Pod once, in the order of files, and those that come twice.
     fn wanted(&self, standing: &[Standing<'_>]) -> (Vec<(String, Pod)>, Vec<Duplicate>) {
         let stands = |pod: &Pod| standing.iter().any(|s| s.pod == pod);
         let mut holders: BTreeMap<(&str, &str), (&str, &Pod)> = BTreeMap::new();
-        for (file, pods) in &self.contents {
-            for pod in pods {
+        for (file, content) in &self.contents {
+            for pod in &content.pods {
                 let holder = holders.entry(name(pod)).or_insert((file, pod));
                 if stands(pod) && !stands(holder.1) {
                     *holder = (file, pod);
@@ -101,14 +138,14 @@ impl Files {
             }
         }
         let (mut wanted, mut duplicates) = (Vec::new(), Vec::new());
-        for (file, pods) in &self.contents {
-            for pod in pods {
+        for (file, content) in &self.contents {
+            for pod in &content.pods {
                 match holders.get(&name(pod)) {
                     Some((holder, held)) if holder != file || *held != pod => {
                         let meta = &pod.metadata;
                         duplicates.push(Duplicate {
                             file: file.clone(),
-                            name: format!("{}/{}", meta.namespace, meta.name),
+                            name: format!("Pod {}/{}", meta.namespace, meta.name),
                             holder: (*holder).to_owned(),
                         });
                     }
@@ -171,7 +208,10 @@ mod tests {
                 let (name, content) = file.split_once(':').unwrap();
                 let pods = content.split_whitespace().map(|p| p.split_once('='));
                 let found = match pods.collect::<Option<Vec<_>>>() {
-                    Some(pods) => Found::Pods(pods.iter().map(|(n, i)| pod(n, i)).collect()),
+                    Some(pods) => Found::Manifest(Content {
+                        pods: pods.iter().map(|(n, i)| pod(n, i)).collect(),
+                        objects: Vec::new(),
+                    }),
                     None => Found::Nothing,
                 };
                 (name.trim().to_owned(), found)

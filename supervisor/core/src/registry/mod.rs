@@ -5,7 +5,7 @@ mod history;
 
 use serde::{Deserialize, Serialize};
 
-pub use files::{Asked, Duplicate, Files, Found, Standing, is_manifest_name};
+pub use files::{Asked, Content, Duplicate, Files, Found, Standing, is_manifest_name};
 pub use history::{History, TooOld};
 
 use crate::pod::Pod;

@@ -75,11 +75,11 @@ fn b03_wrong_kind() {
         "make a Pod of the metadata and spec in its template",
     );
     refused(&other("v1", "pod"), "kind", "did you mean Pod?");
-    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret}\n";
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service}\n";
     refused(
         list,
         "items[0].kind",
-        "\"Secret\" is no kind that Carob runs",
+        "\"Service\" is no kind that Carob runs",
     );
     let beta = spec("").replace("apiVersion: v1", "apiVersion: v1beta1");
     refused(&beta, "apiVersion", "\"v1beta1\" is not one of \"v1\"");

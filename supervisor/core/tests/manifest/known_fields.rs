@@ -75,6 +75,50 @@ const FIELDS: &[(&str, &str)] = &[
         "containerName divisor resource",
     ),
     (
+        "spec.containers[0].env[0].valueFrom.configMapKeyRef",
+        "key name optional",
+    ),
+    (
+        "spec.containers[0].env[0].valueFrom.secretKeyRef",
+        "key name optional",
+    ),
+    (
+        "spec.containers[0].envFrom[0]",
+        "configMapRef prefix secretRef",
+    ),
+    (
+        "spec.containers[0].envFrom[0].configMapRef",
+        "name optional",
+    ),
+    ("spec.containers[0].envFrom[0].secretRef", "name optional"),
+    (
+        "spec.volumes[0].configMap",
+        "defaultMode items name optional",
+    ),
+    ("spec.volumes[0].configMap.items[0]", "key mode path"),
+    (
+        "spec.volumes[0].secret",
+        "defaultMode items optional secretName",
+    ),
+    ("spec.volumes[0].downwardAPI", "defaultMode items"),
+    (
+        "spec.volumes[0].downwardAPI.items[0]",
+        "fieldRef mode path resourceFieldRef",
+    ),
+    ("spec.volumes[0].projected", "defaultMode sources"),
+    (
+        "spec.volumes[0].projected.sources[0]",
+        "clusterTrustBundle configMap downwardAPI podCertificate secret serviceAccountToken",
+    ),
+    (
+        "spec.volumes[0].projected.sources[0].configMap",
+        "items name optional",
+    ),
+    (
+        "spec.volumes[0].projected.sources[0].secret",
+        "items name optional",
+    ),
+    (
         "spec.volumes[0]",
         "awsElasticBlockStore azureDisk azureFile cephfs cinder configMap csi downwardAPI \
          emptyDir ephemeral fc flexVolume flocker gcePersistentDisk gitRepo glusterfs \

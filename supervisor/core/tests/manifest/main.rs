@@ -2,6 +2,7 @@
 //! ones are named after the entries of the project's catalogue of bad inputs.
 
 mod documents;
+mod file_sources;
 mod good;
 mod hooks;
 mod known_fields;

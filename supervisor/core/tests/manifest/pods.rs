@@ -8,7 +8,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-fn name() -> impl Strategy<Value = String> {
+use crate::file_sources::{env_from, files, object_ref};
+
+pub fn name() -> impl Strategy<Value = String> {
     "[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?"
 }
 
@@ -60,6 +62,7 @@ fn env_source() -> impl Strategy<Value = EnvSource> {
             resource: resource.into(),
             divisor: divisor.parse().expect("a quantity"),
         }),
+        (object_ref(), name()).prop_map(|(object, key)| EnvSource::Key(KeyRef { object, key })),
     ]
 }
 
@@ -320,7 +323,13 @@ fn one_container(volumes: Vec<String>) -> impl Strategy<Value = Container> {
             words(),
             option::of("/[a-c]{0,5}"),
         ),
-        (env, resources(), mounts(volumes), security(), ports()),
+        (
+            (env, env_from()),
+            resources(),
+            mounts(volumes),
+            security(),
+            ports(),
+        ),
         (asked(), restart()),
         any::<[bool; 5]>(),
     )
@@ -343,7 +352,8 @@ fn one_container(volumes: Vec<String>) -> impl Strategy<Value = Container> {
             args: what.3,
             working_dir: what.4,
             ports: how.4,
-            env: how.0,
+            env: how.0.0,
+            env_from: how.0.1,
             resources: how.1,
             volume_mounts: how.2,
             security: how.3,
@@ -373,6 +383,7 @@ fn volume_source() -> impl Strategy<Value = VolumeSource> {
             select(vec![HostPathType::Unset, HostPathType::File])
         )
             .prop_map(|(path, kind)| VolumeSource::HostPath { path, kind }),
+        files().prop_map(VolumeSource::Files),
     ]
 }
 

@@ -1,14 +1,14 @@
 //! `carob run --adopt`: which of the Pods that killed supervisors left go on.
 
 use anyhow::bail;
+use carob_core::config::ObjectSet;
 use carob_core::encode;
 use carob_core::pod::Pod;
-use carob_core::registry::Origin;
 use serde_json::Value;
 
+use super::begin;
 use crate::backend::Home;
 use crate::dirs::Dirs;
-use crate::executor::Source;
 use crate::life::Life;
 use crate::prune;
 use crate::sentence::sentence;
@@ -37,21 +37,28 @@ pub fn these(
     dirs: &Dirs,
     pods: Vec<Pod>,
     made_uids: &[String],
+    objects: &ObjectSet,
     home: &Home,
 ) -> anyhow::Result<Vec<Life>> {
-    Life::all_or_none(pods, |pod| this(dirs, pod, made_uids, home))
+    Life::all_or_none(pods, |pod| this(dirs, pod, made_uids, objects, home))
 }
 
-fn this(dirs: &Dirs, mut pod: Pod, made_uids: &[String], home: &Home) -> anyhow::Result<Life> {
+fn this(
+    dirs: &Dirs,
+    mut pod: Pod,
+    made_uids: &[String],
+    objects: &ObjectSet,
+    home: &Home,
+) -> anyhow::Result<Life> {
     let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
     let left = prune::leftovers(dirs)?;
     let left = left.iter().find(|known| known.name.as_ref() == Some(&name));
     let Some(known) = left else {
-        return Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run, home)?);
+        return begin(dirs, pod, objects, home);
     };
-    let Some(life) = take_over(dirs, &known.uid, &name, home)? else {
+    let Some(mut life) = take_over(dirs, &known.uid, &name, home)? else {
         // Someone was faster: claiming it says so.
-        return Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run, home)?);
+        return begin(dirs, pod, objects, home);
     };
     // A UID that the manifest doesn't give is the one that the Pod was given.
     if made_uids.contains(&pod.metadata.uid) {
@@ -64,6 +71,8 @@ fn this(dirs: &Dirs, mut pod: Pod, made_uids: &[String], home: &Home) -> anyhow:
              `carob run --adopt` without a file carries it on as it was, `carob prune` removes it"
         );
     }
+    // Unlike the Pod, they may have changed.
+    life.bring(objects)?;
     Ok(life)
 }
 

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use carob_core::config::ObjectSet;
 use carob_core::parse::{FieldNote, Verdict};
+use carob_core::pod::Pod;
 use carob_core::registry::Origin;
 use clap::{Args, ValueEnum};
 
@@ -102,14 +104,25 @@ pub async fn run(args: RunArgs, dirs: Dirs, backend: Backend) -> anyhow::Result<
 
 fn of_manifest(file: &Path, adopt: bool, dirs: &Dirs, home: &Home) -> anyhow::Result<Vec<Life>> {
     let mut made_uids = Vec::new();
-    let manifest = manifest::parse_noting(&manifest::read(file)?, &mut made_uids)??;
+    let text = manifest::read(file)?;
+    let manifest = manifest::parse_noting(&text, &mut made_uids)??;
     tell_notes(&manifest.report);
+    manifest::need_pods(&text, &manifest)?;
+    let objects: ObjectSet = manifest.objects.into_iter().collect();
     if adopt {
-        return adopt::these(dirs, manifest.pods, &made_uids, home);
+        return adopt::these(dirs, manifest.pods, &made_uids, &objects, home);
     }
-    Life::all_or_none(manifest.pods, |pod| {
-        Ok(Life::begin(dirs, pod, Source::Manifest, Origin::Run, home)?)
-    })
+    Life::all_or_none(manifest.pods, |pod| begin(dirs, pod, &objects, home))
+}
+
+/// Claims a new Pod of a manifest.
+fn begin(dirs: &Dirs, pod: Pod, objects: &ObjectSet, home: &Home) -> anyhow::Result<Life> {
+    let mut life = Life::begin(dirs, pod, Source::Manifest, Origin::Run, home)?;
+    if let Err(error) = life.bring(objects) {
+        Life::abandon(vec![life])?;
+        return Err(error.into());
+    }
+    Ok(life)
 }
 
 /// A field that has no effect, or another one than its author may think, is told before anything starts.

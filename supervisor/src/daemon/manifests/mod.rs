@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use carob_core::config::ObjectSet;
 use carob_core::parse::parse_manifest;
-use carob_core::pod::Pod;
-use carob_core::registry::{Files, Found, Origin, Standing};
+use carob_core::registry::{Content, Files, Found, Origin, Standing};
 
 use crate::follow::{self, Follow};
 use crate::registry::{Applied, Registry};
-use read::Content;
+
 use uid::static_uid;
 
 /// The directory and what became of its files.
@@ -74,7 +74,7 @@ impl Manifests {
 
     fn apply(
         &mut self,
-        contents: BTreeMap<String, Content>,
+        contents: BTreeMap<String, read::Content>,
         registry: &Registry,
         problems: &mut BTreeMap<String, String>,
     ) {
@@ -82,15 +82,15 @@ impl Manifests {
         let mut found = BTreeMap::new();
         for (name, content) in contents {
             let what = match content {
-                Content::Bytes(bytes) => match parse(&bytes, &name, node_name) {
-                    Ok(pods) => Found::Pods(pods),
+                read::Content::Bytes(bytes) => match parse(&bytes, &name, node_name) {
+                    Ok(content) => Found::Manifest(content),
                     Err(problem) => {
                         problems.insert(name.clone(), problem);
                         Found::Nothing
                     }
                 },
-                Content::BeingWritten => Found::Nothing,
-                Content::Unreadable(why) => {
+                read::Content::BeingWritten => Found::Nothing,
+                read::Content::Unreadable(why) => {
                     problems.insert(name.clone(), format!("{name}: {why}"));
                     Found::Nothing
                 }
@@ -109,8 +109,13 @@ impl Manifests {
         let asked = self.files.update(&found, &standing);
         for duplicate in asked.duplicates {
             let (file, name, holder) = (duplicate.file, duplicate.name, duplicate.holder);
-            let text = format!("{file}: Pod {name} is in {holder} already; remove one of them");
+            let text = format!("{file}: {name} is in {holder} already; remove one of them");
             problems.insert(file, text);
+        }
+        // Before the Pods that use them.
+        let objects = &registry.engine().objects;
+        if objects.set_files(unchangeable(&objects.of_files(), asked.objects, problems)) {
+            registry.objects_changed();
         }
         for uid in asked.unwanted {
             if let Some(object) = registry.delete(&uid, None) {
@@ -152,8 +157,30 @@ impl Manifests {
     }
 }
 
-/// The Pods of a file; a line for each thing that is wrong with it.
-fn parse(bytes: &[u8], name: &str, node_name: &str) -> Result<Vec<Pod>, String> {
+/// The new ConfigMaps and Secrets, but of those that are immutable the ones that were.
+fn unchangeable(
+    before: &ObjectSet,
+    mut objects: ObjectSet,
+    problems: &mut BTreeMap<String, String>,
+) -> ObjectSet {
+    for old in before.iter().filter(|old| old.immutable) {
+        let changed = objects
+            .get(&old.id)
+            .is_some_and(|new| (&new.data, new.immutable) != (&old.data, true));
+        if changed {
+            let text = format!(
+                "{} is immutable: remove it first, then add the new one",
+                old.id
+            );
+            problems.insert(old.id.to_string(), text);
+            objects.insert(old.clone());
+        }
+    }
+    objects
+}
+
+/// What a file asks for; a line for each thing that is wrong with it.
+fn parse(bytes: &[u8], name: &str, node_name: &str) -> Result<Content, String> {
     let mut made = Vec::new();
     let mut make_uid = || {
         made.push(format!("made-{}", made.len()));
@@ -167,5 +194,8 @@ fn parse(bytes: &[u8], name: &str, node_name: &str) -> Result<Vec<Pod>, String> 
             pod.metadata.uid = static_uid(node_name, pod);
         }
     }
-    Ok(pods)
+    Ok(Content {
+        pods,
+        objects: manifest.objects,
+    })
 }

@@ -31,6 +31,7 @@ pub(super) fn fold(state: &mut PodState, pod: &Pod, event: Event, now: Now) -> b
         Event::DeleteRequested { grace_seconds } => fold.delete(grace_seconds),
         Event::SandboxCreated { .. }
         | Event::SandboxFailed { .. }
+        | Event::VolumesFailed { .. }
         | Event::SandboxExited { .. }
         | Event::SandboxRemoved { .. }
         | Event::SandboxRemoveFailed { .. } => fold.sandbox(event),

@@ -34,17 +34,13 @@ impl Fold<'_> {
                 }
             }
             Event::SandboxFailed { attempt, message } => {
-                self.answered(&Action::CreateSandbox { attempt });
-                let Some(sandbox) = self.current(attempt) else {
-                    return;
-                };
-                if sandbox.stage != SandboxStage::Creating {
-                    return;
-                }
-                sandbox.stage = SandboxStage::Failed;
-                self.delay_next();
                 let text = format!("Failed to create pod sandbox: {message}");
-                self.tell(PodEvent::warning(now, "FailedCreatePodSandBox", text));
+                let event = PodEvent::warning(now, "FailedCreatePodSandBox", text);
+                self.sandbox_failed(attempt, event);
+            }
+            Event::VolumesFailed { attempt, message } => {
+                let event = PodEvent::warning(now, "FailedMount", message);
+                self.sandbox_failed(attempt, event);
             }
             Event::SandboxExited { attempt } => {
                 if let Some(sandbox) = self.current(attempt)
@@ -71,6 +67,18 @@ impl Fold<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn sandbox_failed(&mut self, attempt: u32, event: PodEvent) {
+        self.answered(&Action::CreateSandbox { attempt });
+        let Some(sandbox) = self.current(attempt) else {
+            return;
+        };
+        if sandbox.stage == SandboxStage::Creating {
+            sandbox.stage = SandboxStage::Failed;
+            self.delay_next();
+            self.tell(event);
         }
     }
 

@@ -5,10 +5,14 @@
 //! expanded again, and the image's own variables are not seen. All sizes are checked on the way, as each
 //! reference can multiply them.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::pod::{Container, EnvSource, EnvVar, Pod, Quantity, ResourceList};
+use crate::config::{ObjectId, ObjectKind, ObjectSet};
+use crate::pod::{Container, EnvFrom, EnvSource, EnvVar, Pod, Quantity, ResourceList};
+use keys::{find, text, value_of};
 
 /// The longest text that Linux gives to a program (`MAX_ARG_STRLEN`, with its NUL).
 const MAX_STRING: usize = 128 << 10;
@@ -46,6 +50,34 @@ pub enum EnvError {
         variable: String,
         /// Its `containerName`.
         container: String,
+    },
+    /// A ConfigMap or Secret that is not there (as a kubelet's API client says it).
+    #[error("{} {name:?} not found", kind.resource())]
+    NotFound {
+        /// Which of the two.
+        kind: ObjectKind,
+        /// Its name.
+        name: String,
+    },
+    /// A key that a ConfigMap or Secret does not have (`makeEnvironmentVariables`, kubelet_pods.go).
+    #[error("couldn't find key {key} in {object}")]
+    NoKey {
+        /// The key.
+        key: String,
+        /// Whose.
+        object: ObjectId,
+    },
+    /// A value that no variable can have.
+    #[error(
+        "env {variable}: the key {key} of {object} is no text: it is not UTF-8 or has a NUL; mount it as a file"
+    )]
+    NoText {
+        /// The variable.
+        variable: String,
+        /// The key.
+        key: String,
+        /// Whose.
+        object: ObjectId,
     },
     /// A text that Linux would refuse.
     #[error("{what} is longer than the {MAX_STRING} bytes that Linux allows; pass it in a file")]
@@ -86,9 +118,17 @@ impl Environment {
     /// # Errors
     ///
     /// See [`EnvError`]. A label or annotation that is not there is an empty value, as in Kubernetes.
-    pub fn of(pod: &Pod, container: &Container, facts: &Facts) -> Result<Self, EnvError> {
+    pub fn of(
+        pod: &Pod,
+        container: &Container,
+        facts: &Facts,
+        objects: &ObjectSet,
+    ) -> Result<Self, EnvError> {
         let mut environment = Self::default();
         let mut total = 0;
+        for from in &container.env_from {
+            environment.add_all(pod, from, objects, &mut total)?;
+        }
         for variable in &container.env {
             let value = match &variable.source {
                 EnvSource::Value(text) => {
@@ -111,20 +151,48 @@ impl Environment {
                     };
                     amount(of, resource, facts).divided_by(divisor).to_string()
                 }
+                EnvSource::Key(key) => match value_of(pod, &variable.name, key, objects)? {
+                    Some(value) => value,
+                    None => continue,
+                },
             };
-            let length = variable.name.len() + value.len() + 2;
-            if length > MAX_STRING {
-                return Err(EnvError::TooLong {
-                    what: format!("env {}", variable.name),
-                });
-            }
-            total += length;
-            if total > MAX_TOTAL {
-                return Err(EnvError::TooLarge);
-            }
-            environment.0.insert(variable.name.clone(), value);
+            environment.add(&variable.name, value, &mut total)?;
         }
         Ok(environment)
+    }
+
+    /// Every key of a ConfigMap or Secret. As for a kubelet, a ConfigMap's `binaryData` counts for nothing.
+    fn add_all(
+        &mut self,
+        pod: &Pod,
+        from: &EnvFrom,
+        objects: &ObjectSet,
+        total: &mut usize,
+    ) -> Result<(), EnvError> {
+        let Some(object) = find(pod, &from.object, objects)? else {
+            return Ok(());
+        };
+        for (key, datum) in object.data.iter().filter(|(_, datum)| !datum.binary) {
+            let name = format!("{}{key}", from.prefix);
+            let value = text(&name, key, object, datum)?;
+            self.add(&name, value, total)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, value: String, total: &mut usize) -> Result<(), EnvError> {
+        let length = name.len() + value.len() + 2;
+        if length > MAX_STRING {
+            return Err(EnvError::TooLong {
+                what: format!("env {name}"),
+            });
+        }
+        *total += length;
+        if *total > MAX_TOTAL {
+            return Err(EnvError::TooLarge);
+        }
+        self.0.insert(name.to_owned(), value);
+        Ok(())
     }
 
     /// The variables, by name.
@@ -200,7 +268,7 @@ impl Environment {
 pub fn expand_probe(container: &Container, command: &[String]) -> Result<Vec<String>, EnvError> {
     let value = |variable: &EnvVar| match &variable.source {
         EnvSource::Value(text) => text.clone(),
-        EnvSource::Field(_) | EnvSource::Resource { .. } => String::new(),
+        EnvSource::Field(_) | EnvSource::Resource { .. } | EnvSource::Key(_) => String::new(),
     };
     let variables = container.env.iter().map(|v| (v.name.clone(), value(v)));
     Environment(variables.collect()).expand(command)
@@ -239,7 +307,7 @@ fn replace<'v>(text: &str, mut value: impl FnMut(&str) -> Option<&'v str>) -> Op
 }
 
 /// The value of a `fieldRef`.
-fn field(pod: &Pod, path: &str, facts: &Facts) -> Option<String> {
+pub(crate) fn field(pod: &Pod, path: &str, facts: &Facts) -> Option<String> {
     let metadata = &pod.metadata;
     let pod_ips = match pod.spec.host_network {
         true => &facts.host_ips,
@@ -284,7 +352,7 @@ fn container_named<'p>(
 }
 
 /// The amount that a `resourceFieldRef` names. No limit is all that the machine has; no request is 0.
-fn amount(container: &Container, resource: &str, facts: &Facts) -> Quantity {
+pub(crate) fn amount(container: &Container, resource: &str, facts: &Facts) -> Quantity {
     let resources = &container.resources;
     let amount = match resource.split_once('.') {
         Some(("limits", name)) => {
