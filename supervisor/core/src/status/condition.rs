@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerStatus, Phase, Time};
-use crate::pod::Pod;
-use crate::state::{ConditionRecord, Memory, Observed};
+use crate::pod::{Pod, RestartAction};
+use crate::state::{ConditionRecord, Memory, Observed, StopCause};
 use crate::time::Now;
 
 /// `v1.PodCondition`.
@@ -86,6 +86,7 @@ pub(super) fn generate(
     now: Now,
 ) -> Vec<PodCondition> {
     let ready = ready(pod, init, main, phase);
+    let restarting = could_restart_all(pod).then(|| restarting_all(phase, observed, memory));
     let drafts = [
         (
             "PodReadyToStartContainers",
@@ -98,6 +99,7 @@ pub(super) fn generate(
     ];
     drafts
         .into_iter()
+        .chain(restarting.map(|draft| (RESTARTING_ALL, draft)))
         .map(|(kind, draft)| PodCondition {
             kind: kind.to_owned(),
             status: if draft.holds {
@@ -152,6 +154,34 @@ fn initialized(
         .map(|(_, s)| s.name.as_str())
         .collect();
     Draft::unless_any(&incomplete, "ContainersNotInitialized", "incomplete")
+}
+
+const RESTARTING_ALL: &str = "AllContainersRestarting";
+
+/// Only a Pod that may restart all its containers has this condition (`AllContainersCouldRestart`,
+/// pkg/api/v1/pod/util.go).
+fn could_restart_all(pod: &Pod) -> bool {
+    let mut rules = pod.spec.all_containers().flat_map(|c| &c.restart_rules);
+    rules.any(|rule| rule.action == RestartAction::RestartAllContainers)
+}
+
+/// It holds from the end that asks for it until no container is left, also when the Pod is deleted meanwhile.
+fn restarting_all(phase: Phase, observed: &Observed, memory: &Memory) -> Draft {
+    match phase {
+        Phase::Succeeded => return Draft::because(false, "PodCompleted"),
+        Phase::Failed => return Draft::because(false, "PodFailed"),
+        Phase::Pending | Phase::Running => {}
+    }
+    let mut known = memory.conditions.iter();
+    let began = memory.stop.map(|s| s.cause) == Some(StopCause::RestartAll)
+        || known.any(|c| c.kind == RESTARTING_ALL && c.status);
+    if !began || observed.containers.values().all(|c| c.instance.is_none()) {
+        return Draft::new(false);
+    }
+    Draft {
+        message: Some("container exited with restart policy rule".to_owned()),
+        ..Draft::because(true, "RestartAllContainersStarted")
+    }
 }
 
 /// Since when the condition holds or doesn't.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use carob_core::decide::Outcome;
 use carob_core::pod::RestartPolicy::{Always, Never, OnFailure};
 use carob_core::pod::{Container, ExitCodeOperator, RestartAction, RestartPolicy, RestartRule};
-use carob_core::status::Phase;
+use carob_core::status::{ConditionStatus, Phase, PodCondition};
 
 use crate::kit::{Bench, hook, pod};
 
@@ -159,6 +159,85 @@ fn restart_all_containers_begins_again_in_the_same_sandbox() {
         assert_eq!(bench.container(name).restart_count, 1);
     }
     assert_eq!(bench.times("create sandbox").len(), 1);
+}
+
+fn restarting(bench: &Bench) -> Option<&PodCondition> {
+    let mut conditions = bench.status().conditions.iter();
+    conditions.find(|c| c.kind == "AllContainersRestarting")
+}
+
+fn restarting_since(bench: &Bench) -> Option<(ConditionStatus, Option<&str>)> {
+    restarting(bench).map(|c| (c.status, c.reason.as_deref()))
+}
+
+#[test]
+fn all_containers_restarting_holds_until_none_is_left() {
+    use ConditionStatus::{False, True};
+    let mut pod = pod(Never, &[], &["trigger", "other"]);
+    own(
+        &mut pod.spec.containers[0],
+        Never,
+        vec![rule(RestartAllContainers, In, &[3])],
+    );
+    let mut bench = Bench::new(pod);
+    bench.answer();
+    assert_eq!(restarting_since(&bench), Some((False, None)));
+    bench.exit("trigger", 3);
+    let started = Some((True, Some("RestartAllContainersStarted")));
+    assert_eq!(restarting_since(&bench), started);
+    assert_eq!(
+        restarting(&bench).and_then(|c| c.message.as_deref()),
+        Some("container exited with restart policy rule")
+    );
+    assert_eq!(bench.status().phase, Phase::Running);
+    bench.exit("other", 0);
+    assert_eq!(restarting_since(&bench), started);
+    bench.answer();
+    assert_eq!(restarting_since(&bench), Some((False, None)));
+    bench.advance(1_000);
+    assert_eq!(restarting_since(&bench), Some((False, None)));
+    bench.exit("trigger", 0);
+    bench.exit("other", 0);
+    bench.answer();
+    assert_eq!(
+        restarting_since(&bench),
+        Some((False, Some("PodCompleted")))
+    );
+}
+
+#[test]
+fn all_containers_restarting_ends_with_a_pod_that_is_deleted_meanwhile() {
+    use ConditionStatus::{False, True};
+    let mut pod = pod(Never, &[], &["trigger", "other"]);
+    own(
+        &mut pod.spec.containers[0],
+        Never,
+        vec![rule(RestartAllContainers, In, &[3])],
+    );
+    let mut bench = Bench::new(pod);
+    bench.answer();
+    bench.exit("trigger", 3);
+    bench.delete(None);
+    assert_eq!(
+        restarting_since(&bench),
+        Some((True, Some("RestartAllContainersStarted")))
+    );
+    bench.exit("other", 0);
+    bench.answer();
+    assert_eq!(restarting_since(&bench), Some((False, Some("PodFailed"))));
+}
+
+#[test]
+fn a_pod_without_such_a_rule_has_no_such_condition() {
+    let mut pod = pod(Never, &[], &["app"]);
+    own(
+        &mut pod.spec.containers[0],
+        Never,
+        vec![rule(Restart, In, &[3])],
+    );
+    let mut bench = Bench::new(pod);
+    bench.answer();
+    assert_eq!(restarting(&bench), None);
 }
 
 #[test]
