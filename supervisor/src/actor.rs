@@ -187,10 +187,9 @@ impl<E: Effects> Actor<E> {
             for event in decision.events {
                 self.watch.tell(Update::Event(event));
             }
-            if last.as_deref() != Some(&decision.status) {
-                let status = Rc::new(decision.status);
-                self.watch.tell(Update::Status(status.clone()));
-                last = Some(status);
+            if last.as_ref() != Some(&decision.status) {
+                self.watch.tell(Update::Status(decision.status.clone()));
+                last = Some(decision.status);
             }
             // Their results have come as events.
             while self.under_way.try_join_next().is_some() {}

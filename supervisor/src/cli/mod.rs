@@ -99,7 +99,8 @@ impl Cli {
             .enable_all()
             .build()?;
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async {
+        // As a task of its own: the set's own future is polled with each task of a Pod.
+        let command = local.spawn_local(async move {
             match self.command {
                 Command::Run(args) => run::run(args, dirs, self.backend.backend()).await,
                 Command::Daemon(args) => daemon::run(args, dirs, self.backend.backend()).await,
@@ -108,7 +109,8 @@ impl Cli {
                 Command::Prune => prune::prune(&dirs).await,
                 Command::Check(_) | Command::Explain(_) => unreachable!("answered above"),
             }
-        })
+        });
+        local.block_on(&runtime, command)?
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -38,7 +37,7 @@ pub(super) struct Asked {
     /// What a container's commands are like, by container: its init's OCI process.
     processes: RefCell<BTreeMap<String, Rc<Map<String, Value>>>>,
     /// The network namespace of the sandbox with this PID.
-    namespace: RefCell<Option<(i32, Arc<OwnedFd>)>>,
+    namespace: RefCell<Option<(i32, Rc<OwnedFd>)>>,
 }
 
 /// The part of `config.json` that commands are made from.
@@ -160,7 +159,7 @@ impl Executor {
 }
 
 impl Asked {
-    fn namespace_of(&self, pid: i32) -> Result<Arc<OwnedFd>, String> {
+    fn namespace_of(&self, pid: i32) -> Result<Rc<OwnedFd>, String> {
         let mut namespace = self.namespace.borrow_mut();
         if let Some((known, namespace)) = &*namespace
             && *known == pid
@@ -168,7 +167,7 @@ impl Asked {
             return Ok(namespace.clone());
         }
         let opened = open_namespace(pid).map_err(|error| error.to_string())?;
-        let opened = Arc::new(opened);
+        let opened = Rc::new(opened);
         *namespace = Some((pid, opened.clone()));
         Ok(opened)
     }

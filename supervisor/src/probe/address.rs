@@ -4,7 +4,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
@@ -17,7 +16,7 @@ pub struct Place {
     /// Its address: what a handler without `host` asks. None before the network is there.
     pub ip: Option<IpAddr>,
     /// Its network namespace; none for the machine's own.
-    pub namespace: Option<Arc<OwnedFd>>,
+    pub namespace: Option<Rc<OwnedFd>>,
     /// Who makes sockets there.
     pub sockets: Rc<Sockets>,
 }
@@ -58,8 +57,8 @@ impl Place {
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = match &self.namespace {
             Some(namespace) => {
-                let made = self.sockets.tcp(namespace.clone(), address.is_ipv6());
-                TcpSocket::from_std_stream(made.await?.into())
+                let made = self.sockets.tcp(namespace, address.is_ipv6())?;
+                TcpSocket::from_std_stream(made.into())
             }
             None if address.is_ipv6() => TcpSocket::new_v6()?,
             None => TcpSocket::new_v4()?,

@@ -17,11 +17,12 @@ mod stop;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use probe::probes;
 pub(crate) use restart::should_restart;
 
 use crate::action::{Action, Target};
 use crate::pod::{Container, Pod};
-use crate::state::{ContainerMemory, ContainerRecord, Memory, Observed, StopCause, Ticks};
+use crate::state::{ContainerMemory, ContainerRecord, Memory, Observed, StopCause};
 use crate::status::{Phase, PodEvent};
 use crate::time::{Mono, Now};
 
@@ -43,27 +44,25 @@ pub enum Outcome {
 /// What was decided.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What to do, in this order where it matters.
+    /// What to do, in this order where it matters; probes are left to [`probes`].
     pub actions: Vec<Action>,
     /// What to remember.
     pub memory: Memory,
-    /// When to probe.
-    pub ticks: Ticks,
     /// All containers were ended to begin again: forget how they ended.
     pub restart_all: bool,
-    /// When to decide again if nothing happens before.
+    /// When to decide again if nothing happens before, but for probes.
     pub wake_at: Option<Mono>,
     /// Set when all is over and gone.
     pub done: Option<Outcome>,
 }
 
-/// Decides what is next.
-pub fn decide(pod: &Pod, observed: &Observed, memory: &Memory, ticks: &Ticks, now: Now) -> Plan {
+/// Decides what is next, all but probes. The time counts only in so far as it has come to `wake_at` or not: until
+/// then the same facts and memory give the same plan.
+pub fn decide(pod: &Pod, observed: &Observed, memory: &Memory, now: Now) -> Plan {
     let mut planner = Planner {
         pod,
         observed,
         memory: memory.clone(),
-        ticks: ticks.clone(),
         restart_all: false,
         now,
         actions: Vec::new(),
@@ -73,7 +72,6 @@ pub fn decide(pod: &Pod, observed: &Observed, memory: &Memory, ticks: &Ticks, no
     Plan {
         actions: planner.actions,
         memory: planner.memory,
-        ticks: planner.ticks,
         restart_all: planner.restart_all,
         wake_at: planner.wake_at,
         done,
@@ -85,7 +83,6 @@ struct Planner<'a> {
     pod: &'a Pod,
     observed: &'a Observed,
     memory: Memory,
-    ticks: Ticks,
     restart_all: bool,
     now: Now,
     actions: Vec<Action>,
@@ -97,7 +94,6 @@ impl<'a> Planner<'a> {
         self.choose_stop();
         if self.memory.stop.is_some() {
             if !self.stop() {
-                self.probe();
                 return None;
             }
             if let Some(outcome) = self.finish_stop() {
@@ -110,7 +106,6 @@ impl<'a> Planner<'a> {
             }
         }
         self.start();
-        self.probe();
         None
     }
 

@@ -3,38 +3,68 @@
 //! One worker per container and kind: first once the initial delay is over, then once per period. A probe that
 //! takes longer than its period is followed by the next at once. Startup probes come first, the others wait.
 
-use super::Planner;
 use crate::action::{Action, ProbeKind};
-use crate::pod::{Container, Probe};
-use crate::state::{PostStart, Stage, TakenOver, Tick};
-use crate::time::Mono;
+use crate::pod::{Container, Pod, Probe};
+use crate::state::{Memory, Observed, PostStart, Stage, TakenOver, Tick, Ticks};
+use crate::time::{Mono, Now};
 
-impl Planner<'_> {
-    /// Issues the probes that are due.
-    pub(super) fn probe(&mut self) {
-        if self.ticks.taken_over == TakenOver::Now {
-            self.ticks.taken_over = TakenOver::Since(self.now.mono);
+/// Which probes to issue now.
+#[derive(Debug, Default)]
+pub(crate) struct Probes {
+    /// The actions.
+    pub actions: Vec<Action>,
+    /// When the next one is due.
+    pub wake_at: Option<Mono>,
+}
+
+/// Issues the probes that are due, noting in `ticks` when the next ones are.
+pub(crate) fn probes(
+    pod: &Pod,
+    observed: &Observed,
+    memory: &Memory,
+    ticks: &mut Ticks,
+    now: Now,
+) -> Probes {
+    if ticks.taken_over == TakenOver::Now {
+        ticks.taken_over = TakenOver::Since(now.mono);
+    }
+    let mut prober = Prober {
+        pod,
+        memory,
+        ticks,
+        now: now.mono,
+        probes: Probes::default(),
+    };
+    let init = pod.spec.init_containers.iter().filter(|c| c.sidecar);
+    for (container, sidecar) in init
+        .map(|c| (c, true))
+        .chain(pod.spec.containers.iter().map(|c| (c, false)))
+    {
+        let record = observed.containers.get(&container.name);
+        let Some(instance) = record.and_then(|r| r.instance.as_ref()) else {
+            continue;
+        };
+        if !matches!(instance.stage, Stage::Running { .. }) {
+            continue;
         }
-        let pod = self.pod;
-        let init = pod.spec.init_containers.iter().filter(|c| c.sidecar);
-        for (container, sidecar) in init
-            .map(|c| (c, true))
-            .chain(pod.spec.containers.iter().map(|c| (c, false)))
-        {
-            let Some(instance) = &self.record(container).instance else {
-                continue;
-            };
-            if !matches!(instance.stage, Stage::Running { .. }) {
-                continue;
-            }
-            for kind in ProbeKind::ALL {
-                if let Some(spec) = container.probe(kind) {
-                    self.worker(container, sidecar, instance.attempt, kind, spec);
-                }
+        for kind in ProbeKind::ALL {
+            if let Some(spec) = container.probe(kind) {
+                prober.worker(container, sidecar, instance.attempt, kind, spec);
             }
         }
     }
+    prober.probes
+}
 
+struct Prober<'a> {
+    pod: &'a Pod,
+    memory: &'a Memory,
+    ticks: &'a mut Ticks,
+    now: Mono,
+    probes: Probes,
+}
+
+impl Prober<'_> {
     fn worker(
         &mut self,
         container: &Container,
@@ -44,7 +74,9 @@ impl Planner<'_> {
         spec: &Probe,
     ) {
         let stopping = self.memory.stop.is_some();
-        let memory = self.remembered(container);
+        let Some(memory) = self.memory.containers.get(&container.name) else {
+            return;
+        };
         let Some(since) = memory.running_since else {
             return;
         };
@@ -65,25 +97,35 @@ impl Planner<'_> {
                 due: self.first(container, kind, spec, since),
                 in_flight: false,
             });
+        // While one is under way its answer comes before, or the next one is due with it.
         if !tick.in_flight && self.due(tick.due) {
-            self.act(Action::Probe {
+            self.probes.actions.push(Action::Probe {
                 container: container.name.clone(),
                 attempt,
                 kind,
             });
             tick.in_flight = true;
             let period = u64::from(spec.period_seconds.max(1)) * 1000;
-            let late = self.now.mono.since(tick.due);
+            let late = self.now.since(tick.due);
             tick.due = tick.due.plus_ms((late / period + 1) * period);
-            // Its answer comes before, or the next one is due with it.
         }
         self.ticks.next.insert(key, tick);
+    }
+
+    /// True when `at` has come; else asks to be woken then.
+    fn due(&mut self, at: Mono) -> bool {
+        let due = self.now >= at;
+        if !due {
+            let wake_at = &mut self.probes.wake_at;
+            *wake_at = Some(wake_at.map_or(at, |w| w.min(at)));
+        }
+        due
     }
 
     /// When the first probe is due: at once after the initial delay. A supervisor that has just taken over a Pod
     /// spreads the probes over their period (`run`, worker.go, by chance), so that they don't come all at once.
     fn first(&self, container: &Container, kind: ProbeKind, spec: &Probe, since: Mono) -> Mono {
-        let now = self.now.mono;
+        let now = self.now;
         let delay_over = since.plus_secs(spec.initial_delay_seconds.into());
         let period = u64::from(spec.period_seconds.max(1)) * 1000;
         match self.ticks.taken_over {

@@ -15,6 +15,8 @@ pub use duration::{format_ms, parse_ms};
 pub use narrator::{Entry, Narrator};
 pub use script::{Habits, Script, ScriptError};
 
+use std::rc::Rc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::Outcome;
@@ -37,7 +39,7 @@ pub struct Timeline {
     /// How it ended; none when it goes on.
     pub outcome: Option<Outcome>,
     /// The status at the end.
-    pub status: PodStatus,
+    pub status: Rc<PodStatus>,
 }
 
 /// Lives the Pod as `script` has it, for so many milliseconds.

@@ -5,8 +5,7 @@ use crate::action::{Action, Signal, Target};
 use crate::time::Now;
 
 pub(super) fn mark(state: &mut PodState, action: &Action, now: Now) {
-    let durable = !matches!(action, Action::Probe { .. });
-    if durable && action.target().is_some() {
+    if action.target().is_some() {
         state.memory.in_flight.push(action.clone());
     }
     match action {

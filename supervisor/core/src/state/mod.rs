@@ -7,6 +7,8 @@ mod mark;
 mod memory;
 mod observed;
 
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 
 pub use lifecycle::{Kill, KillCause, PostStart, PreStop, ProbeOutcome, ProbeRecord, Ticks};
@@ -40,6 +42,17 @@ pub struct PodState {
     /// What is written down may have changed since the last step.
     #[serde(skip)]
     changed: bool,
+    /// What holds as long as nothing changes.
+    #[serde(skip)]
+    settled: Option<Settled>,
+}
+
+/// The end of a decision that had nothing to do and left everything as it was, but for probes: until its time comes,
+/// the next one would be the same.
+#[derive(Debug, Clone)]
+struct Settled {
+    until: Option<Mono>,
+    status: Rc<PodStatus>,
 }
 
 impl PartialEq for PodState {
@@ -54,7 +67,7 @@ pub struct Decision {
     /// To be executed; already marked as in flight.
     pub actions: Vec<Action>,
     /// The Pod's status now.
-    pub status: PodStatus,
+    pub status: Rc<PodStatus>,
     /// New entries of the Pod's event log, oldest first.
     pub events: Vec<PodEvent>,
     /// When to step again if no event comes before; a time that has passed means at once.
@@ -74,6 +87,7 @@ impl PodState {
             memory: Memory::new(pod, now),
             ticks: Ticks::default(),
             changed: true,
+            settled: None,
         }
     }
 
@@ -84,10 +98,41 @@ impl PodState {
 
     /// Decides what is next and marks its actions as in flight.
     pub fn step(&mut self, pod: &Pod, now: Now) -> Decision {
-        let plan = decide::decide(pod, &self.observed, &self.memory, &self.ticks, now);
+        let settled = self.settled.take().filter(|s| {
+            let come = s.until.is_some_and(|at| now.mono >= at);
+            !self.changed && !come
+        });
+        match settled {
+            Some(settled) => self.step_probes(pod, settled, now),
+            None => self.step_all(pod, now),
+        }
+    }
+
+    /// The next step decides everything anew: for who has changed a part by hand, or is in doubt.
+    pub fn reconsider(&mut self) {
+        self.settled = None;
+    }
+
+    /// Hundreds of times a second, when many containers are probed.
+    fn step_probes(&mut self, pod: &Pod, settled: Settled, now: Now) -> Decision {
+        let probes = decide::probes(pod, &self.observed, &self.memory, &mut self.ticks, now);
+        let decision = Decision {
+            actions: probes.actions,
+            status: settled.status.clone(),
+            events: std::mem::take(&mut self.memory.outbox),
+            wake_at: earliest(settled.until, probes.wake_at),
+            done: None,
+            save: false,
+        };
+        self.settled = Some(settled);
+        decision
+    }
+
+    fn step_all(&mut self, pod: &Pod, now: Now) -> Decision {
+        let plan = decide::decide(pod, &self.observed, &self.memory, now);
         let mut save = std::mem::take(&mut self.changed);
-        let before = std::mem::replace(&mut self.memory, plan.memory);
-        self.ticks = plan.ticks;
+        let mut before = std::mem::replace(&mut self.memory, plan.memory);
+        let probes = decide::probes(pod, &self.observed, &self.memory, &mut self.ticks, now);
         for action in &plan.actions {
             mark::mark(self, action, now);
         }
@@ -96,20 +141,25 @@ impl PodState {
         }
         let gone = plan.done.is_some();
         let status = status::generate(pod, &self.observed, &mut self.memory, gone, now);
+        let status = Rc::new(status);
         let events = std::mem::take(&mut self.memory.outbox);
+        before.outbox.clear();
         // Signals sent again leave no trace in the memory, but are no less an act.
-        let acts = |a: &Action| !matches!(a, Action::Probe { .. });
-        save |= plan.restart_all || plan.actions.iter().any(acts);
-        save = save || {
-            let mut before = before;
-            before.outbox.clear();
-            before != self.memory
-        };
+        let acts = plan.restart_all || !plan.actions.is_empty() || before != self.memory;
+        if !acts && !gone {
+            self.settled = Some(Settled {
+                until: plan.wake_at,
+                status: status.clone(),
+            });
+        }
+        save |= acts;
+        let mut actions = plan.actions;
+        actions.extend(probes.actions);
         Decision {
-            actions: plan.actions,
+            actions,
             status,
             events,
-            wake_at: plan.wake_at,
+            wake_at: earliest(plan.wake_at, probes.wake_at),
             done: plan.done,
             save,
         }
@@ -137,4 +187,8 @@ impl PodState {
         };
         self.changed = true;
     }
+}
+
+fn earliest(a: Option<Mono>, b: Option<Mono>) -> Option<Mono> {
+    a.into_iter().chain(b).min()
 }

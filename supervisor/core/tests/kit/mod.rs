@@ -112,7 +112,7 @@ impl Bench {
             self.events.extend(decision.events.clone());
             self.saves += usize::from(decision.save);
             if self.statuses.last() != Some(&decision.status) {
-                self.statuses.push(decision.status.clone());
+                self.statuses.push((*decision.status).clone());
             }
             let again = decision.wake_at.is_some_and(|at| at <= self.now.mono);
             self.last = Some(decision);

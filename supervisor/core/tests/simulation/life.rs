@@ -137,7 +137,9 @@ impl Life<'_> {
             let memory = &self.state.memory.containers[&c.name];
             !self.world.is_running(&c.name) || memory.is_ready()
         };
-        let decision = self.state.clone().step(&without_probes(pod), self.now);
+        let mut state = self.state.clone();
+        state.reconsider();
+        let decision = state.step(&without_probes(pod), self.now);
         let idle = decision.actions.is_empty() && decision.wake_at.is_none();
         idle && pod.spec.all_containers().all(ready)
     }
@@ -205,7 +207,7 @@ impl Life<'_> {
         if self.report.steps > MAX_STEPS || self.moment.1 > MAX_STEPS_AT_ONCE {
             return Err("does not come to rest".to_owned());
         }
-        let decision = self.state.step(&self.scenario.pod, self.now);
+        let decision = self.decide()?;
         let weather = weather!(self);
         let crash = !weather.calm && self.choices.chance(self.scenario.crashing);
         if crash && self.choices.chance(50) {
@@ -242,6 +244,21 @@ impl Life<'_> {
         Ok(decision.wake_at)
     }
 
+    /// A step that may take a short cut decides what the whole way leads to; seen now and then, as it takes its time.
+    fn decide(&mut self) -> Result<Decision, String> {
+        if !self.report.steps.is_multiple_of(8) {
+            return Ok(self.state.step(&self.scenario.pod, self.now));
+        }
+        let mut whole = self.state.clone();
+        whole.reconsider();
+        let expected = whole.step(&self.scenario.pod, self.now);
+        let decision = self.state.step(&self.scenario.pod, self.now);
+        match decision == expected && self.state == whole {
+            true => Ok(decision),
+            false => Err("the short cut leads elsewhere".to_owned()),
+        }
+    }
+
     /// The supervisor is killed, and another one starts from what is written down.
     fn crash(&mut self, down: u64) -> Result<(), String> {
         self.report.crashes += 1;
@@ -271,6 +288,7 @@ impl Life<'_> {
     fn check_rest(&mut self) -> Result<(), String> {
         let before = self.state.clone();
         let pod = without_probes(&self.scenario.pod);
+        self.state.reconsider();
         let decision = self.state.step(&pod, self.now);
         if !decision.actions.is_empty() || decision.wake_at.is_some() || before != self.state {
             return Err("a step at rest is not idle".to_owned());

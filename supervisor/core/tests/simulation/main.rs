@@ -36,6 +36,7 @@
 //! | a probe restarts by the policy, its back-off counts from the end before | `OnFailure` does not; no back-off at all |
 //! | a rule about the exit code wins over the policy | ignored |
 //! | a step that changes the record asks for it to be written | it does not |
+//! | a step that only probes decides what a whole step would | its time to end forgotten |
 //! | comes to rest with all that should run, or done with nothing left | no wake-up for a back-off; actions in flight survive a crash; failed signals or those of before a crash not sent again; deadline ignored |
 //! | what is written is what is read | |
 
