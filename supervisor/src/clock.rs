@@ -16,6 +16,10 @@ use serde::{Deserialize, Serialize};
 /// Where the kernel has the boot's ID (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// Timers of all Pods fire together, at most so much late (`timerslack` of prctl(2) is the kernel's same idea): what
+/// wakes the supervisor for one Pod then serves many. A kubelet looks once a second. Milliseconds.
+const SLACK: i64 = 50;
+
 /// One Pod's clocks.
 #[derive(Debug, Clone)]
 pub struct Clock {
@@ -92,18 +96,26 @@ impl Clock {
         }
     }
 
-    /// Returns when `at` has come; at once when it has passed, never without one.
+    /// Returns when `at` has come, or up to 50 ms later; at once when it has passed, never without one.
     pub async fn sleep_until(&self, at: Option<Mono>) {
         let Some(at) = at else {
             return std::future::pending().await;
         };
-        loop {
-            let left = at.since(self.now().mono);
-            if left == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(left)).await;
+        while let Some(left) = self.left(at, Reading::now()) {
+            tokio::time::sleep(left).await;
         }
+    }
+
+    /// How long to sleep until `at`; nothing when it has come.
+    fn left(&self, at: Mono, now: Reading) -> Option<Duration> {
+        if self.at(now).mono >= at {
+            return None;
+        }
+        let at = i64::try_from(at.0).unwrap_or(i64::MAX);
+        let boottime = at.saturating_sub(self.offset);
+        let late = (SLACK - boottime.rem_euclid(SLACK)) % SLACK;
+        let left = boottime.saturating_add(late).saturating_sub(now.boottime);
+        Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
     }
 
     fn at(&self, reading: Reading) -> Now {
@@ -170,6 +182,27 @@ mod tests {
                 10 + step
             );
         }
+    }
+
+    #[test]
+    fn timers_fire_together_a_little_late_and_never_early() {
+        let mut clock = Clock::new().unwrap();
+        for offset in [0, 777, -333] {
+            clock.offset = offset;
+            let mono = |boottime: i64| Mono(u64::try_from(boottime + offset).unwrap());
+            let left = |at, now| clock.left(mono(at), reading(now, 0)).map(|d| d.as_millis());
+            assert_eq!(left(5_000, 5_000), None);
+            assert_eq!(left(5_000, 5_001), None);
+            for (at, then) in [
+                (5_000, 5_000),
+                (5_001, 5_050),
+                (5_049, 5_050),
+                (5_050, 5_050),
+            ] {
+                assert_eq!(left(at, 4_990), Some(then - 4_990), "{at} {offset}");
+            }
+        }
+        assert!(clock.left(Mono::NEVER, reading(5_000, 0)) > Some(Duration::from_hours(1)));
     }
 
     #[test]

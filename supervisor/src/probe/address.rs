@@ -1,11 +1,13 @@
 //! Where a handler's sockets are opened, and what they connect to.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use nix::errno::Errno;
+use nix::sys::socket::{SockaddrStorage, connect};
+use tokio::net::{TcpStream, lookup_host};
 
 use super::socket::Sockets;
 use super::words::{dial_error, lookup_error};
@@ -40,30 +42,55 @@ impl Place {
     ///
     /// # Errors
     /// Why not, in Go's words.
-    pub async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, String> {
+    pub async fn dial(&self, host: &str, port: u16) -> Result<Dialed, String> {
         let mut why = lookup_error(host);
         for address in addresses(host, port)
             .await
             .map_err(|_| lookup_error(host))?
         {
             match self.connect(address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok(Dialed { stream, address }),
                 Err(error) => why = dial_error(address, &error),
             }
         }
         Err(why)
     }
 
-    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = match &self.namespace {
-            Some(namespace) => {
-                let made = self.sockets.tcp(namespace, address.is_ipv6())?;
-                TcpSocket::from_std_stream(made.into())
-            }
-            None if address.is_ipv6() => TcpSocket::new_v6()?,
-            None => TcpSocket::new_v4()?,
-        };
-        socket.connect(address).await
+    async fn connect(&self, address: SocketAddr) -> io::Result<StdStream> {
+        let socket = self
+            .sockets
+            .tcp(self.namespace.as_deref(), address.is_ipv6())?;
+        match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+            Ok(()) | Err(Errno::EINPROGRESS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let stream = StdStream::from(socket);
+        // Within one namespace both ends have agreed before connect(2) returns: nobody has to be woken for it.
+        if stream.peer_addr().is_ok() {
+            return Ok(stream);
+        }
+        let stream = TcpStream::from_std(stream)?;
+        stream.writable().await?;
+        match stream.take_error()? {
+            None => stream.into_std(),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// A connection that was made.
+pub struct Dialed {
+    stream: StdStream,
+    address: SocketAddr,
+}
+
+impl Dialed {
+    /// To be spoken on.
+    ///
+    /// # Errors
+    /// Why not, in Go's words.
+    pub fn open(self) -> Result<TcpStream, String> {
+        TcpStream::from_std(self.stream).map_err(|error| dial_error(self.address, &error))
     }
 }
 

@@ -118,7 +118,8 @@ async fn ask(
     limit: Duration,
     heard: &Heard,
 ) -> Result<Answer, NotConnected> {
-    let stream = place.dial(host, port).await.map_err(|_| NotConnected)?;
+    let dialed = place.dial(host, port).await.map_err(|_| NotConnected)?;
+    let stream = dialed.open().map_err(|_| NotConnected)?;
     let stream = Tap::new(stream, heard.clone());
     let (sender, connection) = client::handshake(stream).await.map_err(|_| NotConnected)?;
     let authority = join_host_port(host, port);

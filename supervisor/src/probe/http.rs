@@ -15,6 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::address::Dialed;
+use super::eager::Eager;
 use super::target::Target;
 use super::tls::{self, TlsError};
 use super::words::{errno, quoted};
@@ -192,9 +194,10 @@ async fn ask(
     let stream = place
         .dial(&target.host, target.port)
         .await
+        .and_then(Dialed::open)
         .map_err(|why| failed(&target.url, &why))?;
     match target.scheme {
-        Scheme::Http => exchange(stream, target, host, headers).await,
+        Scheme::Http => exchange(Eager::new(stream), target, host, headers).await,
         Scheme::Https => {
             let stream = tls::handshake(stream, &target.host).await;
             let stream = stream.map_err(|error| match error {

@@ -7,6 +7,7 @@
 //! machine itself (which makes no difference with `hostNetwork`). Names are resolved as the machine does it.
 
 mod address;
+mod eager;
 pub mod exec;
 mod grpc;
 mod http;

@@ -21,19 +21,17 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// A TCP socket in a network namespace, non-blocking and closed on exec.
+    /// A TCP socket in a network namespace (the thread's own when there is none), non-blocking and closed on exec.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn tcp(&self, namespace: &OwnedFd, ipv6: bool) -> io::Result<OwnedFd> {
-        let family = match ipv6 {
-            true => AddressFamily::Inet6,
-            false => AddressFamily::Inet,
+    pub fn tcp(&self, namespace: Option<&OwnedFd>, ipv6: bool) -> io::Result<OwnedFd> {
+        let Some(namespace) = namespace else {
+            return Ok(make(ipv6)?);
         };
         let home = self.home()?;
         setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let made = socket(family, SockType::Stream, flags, None);
+        let made = make(ipv6);
         come_home(home);
         Ok(made?)
     }
@@ -45,6 +43,15 @@ impl Sockets {
         let home = File::open("/proc/thread-self/ns/net")?;
         Ok(self.home.get_or_init(|| home))
     }
+}
+
+fn make(ipv6: bool) -> nix::Result<OwnedFd> {
+    let family = match ipv6 {
+        true => AddressFamily::Inet6,
+        false => AddressFamily::Inet,
+    };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    socket(family, SockType::Stream, flags, None)
 }
 
 /// Whatever ran in a Pod's namespace from now on would be wrong: without a way back the supervisor ends, as if it had
@@ -97,7 +104,7 @@ mod tests {
         let sockets = Sockets::default();
         let (namespace, port) = elsewhere();
         for _ in 0..100 {
-            let socket = sockets.tcp(&namespace, false).unwrap();
+            let socket = sockets.tcp(Some(&namespace), false).unwrap();
             let socket = std::net::TcpStream::from(socket);
             let socket = tokio::net::TcpSocket::from_std_stream(socket);
             let connected = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await;
@@ -105,7 +112,7 @@ mod tests {
         }
         let home: OwnedFd = File::open("/proc/thread-self/ns/net").unwrap().into();
         let here = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let socket = sockets.tcp(&home, false).unwrap();
+        let socket = sockets.tcp(Some(&home), false).unwrap();
         let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
         assert!(socket.connect(here.local_addr().unwrap()).await.is_ok());
     }
@@ -114,9 +121,9 @@ mod tests {
     fn what_is_no_namespace_is_an_error_and_harms_nobody() {
         let sockets = Sockets::default();
         let file: OwnedFd = File::open("/dev/null").unwrap().into();
-        assert!(sockets.tcp(&file, false).is_err());
+        assert!(sockets.tcp(Some(&file), false).is_err());
         let (namespace, _) = elsewhere();
-        let socket = sockets.tcp(&namespace, true).unwrap();
+        let socket = sockets.tcp(Some(&namespace), true).unwrap();
         assert!(socket.as_raw_fd() > 2);
     }
 }
