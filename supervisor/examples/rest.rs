@@ -227,7 +227,7 @@ fn success(action: Action) -> Option<Event> {
         Action::RemoveContainer { container, attempt } => {
             Event::ContainerRemoved { container, attempt }
         }
-        Action::RemoveSandbox { attempt } => Event::SandboxRemoved { attempt },
+        Action::RemoveSandbox { attempt, last } => Event::SandboxRemoved { attempt, last },
         Action::PostStart { .. } | Action::PreStop { .. } => return None,
     })
 }

@@ -14,6 +14,7 @@ mod ends;
 mod env;
 mod examples;
 mod explain;
+mod hanging;
 mod hooks;
 mod hostile;
 mod images;

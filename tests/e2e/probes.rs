@@ -1,21 +1,19 @@
 //! Probes: every handler, and what their results do.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use carob_tests::{Home, Program, Shared, eventually, pod, shell, with};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 /// A container that ends when it is asked to.
-fn lives(name: &str) -> Value {
+pub fn lives(name: &str) -> Value {
     shell(name, "trap 'exit 0' TERM; sleep 1000 & wait")
 }
 
 /// The same that does something first.
-fn serves(name: &str, script: &str) -> Value {
+pub fn serves(name: &str, script: &str) -> Value {
     shell(
         name,
         &format!("trap 'exit 0' TERM; {script}; sleep 1000 & wait"),
@@ -51,7 +49,7 @@ fn follows_a_file(container: Value, why: &str) {
     run.stop(Signal::SIGINT).expect(130);
 }
 
-fn readiness(container: Value, handler: Value) -> Value {
+pub fn readiness(container: Value, handler: Value) -> Value {
     // Nobody says how long a busy machine takes.
     let often = json!({"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 30});
     let probe = with(often, handler);
@@ -228,40 +226,6 @@ fn a_probe_has_a_grace_period_of_its_own() {
     run.stop(Signal::SIGTERM).expect(143);
 }
 
-/// The processes that run `sleep SECONDS`.
-fn sleepers(seconds: &str) -> BTreeSet<i32> {
-    let wanted = format!("sleep\0{seconds}\0");
-    let pids = fs::read_dir("/proc").unwrap().flatten();
-    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| {
-            let line = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline"));
-            line.is_ok_and(|line| line == wanted.as_bytes())
-        })
-        .collect()
-}
-
-#[test]
-fn f24_a_command_that_hangs_is_killed_with_all_that_it_started() {
-    let home = Home::new();
-    let shared = Shared::new(&home);
-    let script = "echo run >>/d/runs; (setsid sleep 24680 &); sleep 24680 & sleep 24680";
-    let main = readiness(
-        lives("main"),
-        json!({"exec": {"command": ["sh", "-c", script]}, "timeoutSeconds": 1}),
-    );
-    let run = home.start_json(&shared.pod("hangs", json!({"containers": [main]})));
-    let line = run.wait_for("Readiness probe failed: ");
-    assert!(
-        line.ends_with(&format!("command \"sh -c {script}\" timed out")),
-        "{line}"
-    );
-    eventually("four runs", || shared.read("runs").lines().count() >= 4);
-    // One at a time, and nothing is left of the one before.
-    eventually("the end of those before", || sleepers("24680").len() <= 3);
-    run.stop(Signal::SIGINT).expect(130);
-    assert_eq!(sleepers("24680"), BTreeSet::new());
-}
-
 #[test]
 fn c18_a_command_that_never_stops_writing_costs_little() {
     let home = Home::new();
@@ -296,26 +260,6 @@ fn a_command_that_is_not_there_says_nothing_of_the_container() {
     wait_ready(&run, "main", true);
     let run = run.stop(Signal::SIGINT).expect(130);
     assert_eq!(run.last_pod().restarts("main"), 0);
-}
-
-#[test]
-fn f22_a_probe_under_way_holds_up_no_deletion() {
-    let home = Home::new();
-    let shared = Shared::new(&home);
-    let hangs = json!({
-        "exec": {"command": ["sh", "-c", "touch /d/runs; sleep 13579"]}, "timeoutSeconds": 100_000,
-    });
-    let silent = json!({"httpGet": {"port": 8080}, "timeoutSeconds": 100_000});
-    // Accepts and never answers.
-    let main = serves("main", "(nc -ll -p 8080 -e sleep 13579 &)");
-    let main = with(
-        main,
-        json!({"readinessProbe": hangs, "livenessProbe": silent}),
-    );
-    let run = home.start_json(&shared.pod("asked", json!({"containers": [main]})));
-    eventually("the probe", || shared.has("runs"));
-    run.stop(Signal::SIGINT).expect(130);
-    assert_eq!(sleepers("13579"), BTreeSet::new());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use carob_tests::{Home, pod, shell, with};
+use carob_tests::{Home, Pod, eventually, pod, shell, with};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -28,6 +28,44 @@ fn empty_dir_is_shared_by_containers_and_survives_restarts() {
     });
     let run = home.run(&pod("shared", spec)).expect(0);
     assert_eq!(run.lines_of("reader"), ["data", "data"]);
+}
+
+#[test]
+fn empty_dirs_outlive_a_sandbox_that_is_replaced() {
+    let home = Home::new();
+    let script = "trap 'exit 0' TERM; for d in /disk /memory/sub; do echo here >>$d/log; done; \
+                  sleep 1000 & wait";
+    let mounts = json!([
+        {"name": "disk", "mountPath": "/disk"},
+        {"name": "memory", "mountPath": "/memory/sub", "subPath": "sub"},
+    ]);
+    let spec = json!({
+        "restartPolicy": "Always",
+        "volumes": [
+            {"name": "disk", "emptyDir": {}},
+            {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        ],
+        "containers": [mounted("main", script, mounts)],
+    });
+    let run = home.start_json(&pod("keeps", spec));
+    let log = |pod: &Pod, file: &str| {
+        let volumes = home.root().join("pods").join(pod.text("/metadata/uid"));
+        let path = volumes.join("volumes/kubernetes.io~empty-dir").join(file);
+        fs::read_to_string(path).unwrap_or_default()
+    };
+    for (restarts, lines) in [(0, "here\n"), (1, "here\nhere\n")] {
+        let pod = run.wait_pod("running", |p| {
+            p.is_running("main") && p.restarts("main") == restarts
+        });
+        for file in ["disk/log", "memory/sub/log"] {
+            eventually(file, || log(&pod, file) == lines);
+        }
+        if restarts == 0 {
+            home.kill_shims();
+        }
+    }
+    // Nothing is left of them: what a world drops is looked at.
+    run.stop(Signal::SIGTERM).expect(143);
 }
 
 #[test]

@@ -87,11 +87,15 @@ pub enum Action {
         /// Which instance.
         attempt: u32,
     },
-    /// Stop the pause program; remove network and volumes. `SandboxRemoved` or `SandboxRemoveFailed`.
+    /// Stop the pause program; remove the network. `SandboxRemoved` or `SandboxRemoveFailed`.
     /// Nothing to remove is success.
     RemoveSandbox {
         /// Which sandbox.
         attempt: u32,
+        /// The Pod ends: remove its volumes and all else that it has too. They outlive a sandbox that is replaced, as
+        /// a kubelet unmounts them from a Pod that has terminated only.
+        #[serde(default)]
+        last: bool,
     },
 }
 

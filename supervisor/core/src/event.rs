@@ -60,11 +60,15 @@ pub enum Event {
     SandboxRemoved {
         /// Which sandbox.
         attempt: u32,
+        /// As it was asked for: with the volumes.
+        last: bool,
     },
     /// Answers `RemoveSandbox`: something is left.
     SandboxRemoveFailed {
         /// Which sandbox.
         attempt: u32,
+        /// As it was asked for: with the volumes.
+        last: bool,
         /// What and why.
         message: String,
     },

@@ -143,7 +143,7 @@ impl Executor {
     async fn carry_out(self: &Rc<Self>, action: Action) {
         match action {
             Action::CreateSandbox { attempt } => self.create_sandbox(attempt).await,
-            Action::RemoveSandbox { attempt } => self.remove_sandbox(attempt).await,
+            Action::RemoveSandbox { attempt, last } => self.remove_sandbox(attempt, last).await,
             Action::EnsureImage { container } => self.ensure_image(container).await,
             Action::CreateContainer { container, attempt } => {
                 self.create_container(Instance {

@@ -212,11 +212,16 @@ impl Executor {
         });
     }
 
-    pub(super) async fn remove_sandbox(&self, attempt: u32) {
-        self.tell(match self.clean_sandbox(attempt).await {
-            Ok(()) => Event::SandboxRemoved { attempt },
+    pub(super) async fn remove_sandbox(&self, attempt: u32, last: bool) {
+        let mut removed = self.clean_sandbox(attempt).await;
+        if last && removed.is_ok() {
+            removed = self.clean_pod();
+        }
+        self.tell(match removed {
+            Ok(()) => Event::SandboxRemoved { attempt, last },
             Err(error) => Event::SandboxRemoveFailed {
                 attempt,
+                last,
                 message: sentence(&error),
             },
         });
@@ -257,16 +262,20 @@ impl Executor {
         for instance in left {
             self.forget(&self.id(&instance.name, instance.attempt), &instance);
         }
-        self.engine
-            .volumes
-            .remove_pod(self.uid())
-            .context("cannot remove the Pod's volumes")?;
-        boundary();
         let bundles = self.engine.dirs.bundles().join(self.uid());
         remove_dir(&bundles).with_context(|| format!("cannot remove {bundles:?}"))?;
         boundary();
         cgroup::remove(&self.engine.dirs.pod_cgroup(self.uid()));
         Ok(())
+    }
+
+    /// Removes what outlives a sandbox: the Pod's volumes, and its directory with all that is left in it.
+    fn clean_pod(&self) -> anyhow::Result<()> {
+        boundary();
+        self.engine
+            .volumes
+            .remove_pod(self.uid())
+            .context("cannot remove the Pod's volumes")
     }
 }
 

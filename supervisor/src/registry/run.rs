@@ -55,7 +55,7 @@ impl Registry {
     fn first_object(&self, life: &Life) -> PodObject {
         let now = life.clock.now();
         let status = match &life.ended {
-            Some(ended) => ended.status.clone(),
+            Some(ended) => Rc::new(ended.status.clone()),
             None => life.state.clone().step(&life.pod, now).status,
         };
         let memory = &life.state.memory;
@@ -69,7 +69,7 @@ impl Registry {
         });
         PodObject {
             pod: Rc::new(life.pod.clone()),
-            status: Rc::new(status),
+            status,
             origin: life.origin,
             resource_version: 0,
             created: memory.start_time,

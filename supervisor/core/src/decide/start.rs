@@ -24,7 +24,7 @@ impl Planner<'_> {
                 self.act(Action::CreateSandbox { attempt });
             }
             Some((_, SandboxStage::Failed)) => {
-                self.remove_sandbox();
+                self.remove_sandbox(false);
                 return;
             }
             Some((_, SandboxStage::Ready)) => {}

@@ -88,26 +88,28 @@ impl Planner<'_> {
         if !gone {
             return false;
         }
-        if self.observed.sandbox.is_none() || stop.cause == StopCause::RestartAll {
+        let last = !stop.cause.is_passing();
+        let volumes = last && self.observed.volumes;
+        if self.observed.sandbox.is_none() && !volumes || stop.cause == StopCause::RestartAll {
             return true;
         }
-        self.remove_sandbox();
+        self.remove_sandbox(last);
         false
     }
 
-    /// Removes the sandbox, unless it is being made or the last try failed a moment ago.
-    pub(super) fn remove_sandbox(&mut self) {
-        let Some(sandbox) = &self.observed.sandbox else {
-            return;
+    /// Removes the sandbox, unless it is being made or the last try failed a moment ago; with the volumes if it is the
+    /// last one, also when it is gone already.
+    pub(super) fn remove_sandbox(&mut self, last: bool) {
+        let attempt = match &self.observed.sandbox {
+            Some(sandbox) => sandbox.attempt,
+            None => self.memory.next_sandbox.saturating_sub(1),
         };
         if self.is_busy(Target::Sandbox) {
             return;
         }
         let delay = self.memory.sandbox_remove;
         if delay.is_none_or(|d| self.due(d.until(RETRY, d.updated))) {
-            self.act(Action::RemoveSandbox {
-                attempt: sandbox.attempt,
-            });
+            self.act(Action::RemoveSandbox { attempt, last });
         }
     }
 

@@ -113,8 +113,8 @@ impl<'a> World<'a> {
                     ips: Vec::new(),
                 },
             ),
-            Action::RemoveSandbox { attempt } => {
-                self.tell(later, Event::SandboxRemoved { attempt });
+            Action::RemoveSandbox { attempt, last } => {
+                self.tell(later, Event::SandboxRemoved { attempt, last });
             }
             Action::EnsureImage { container } => self.ensure(container, now),
             Action::CreateContainer { container, attempt } => self.tell(

@@ -11,6 +11,7 @@ pub(super) fn mark(state: &mut PodState, action: &Action, now: Now) {
     match action {
         Action::CreateSandbox { attempt } => {
             state.memory.next_sandbox = attempt.saturating_add(1);
+            state.observed.volumes = true;
             state.observed.sandbox = Some(SandboxRecord {
                 attempt: *attempt,
                 id: None,

@@ -17,6 +17,9 @@ pub struct Observed {
     pub runtime: String,
     /// The sandbox that exists, is being made, or has to be removed.
     pub sandbox: Option<SandboxRecord>,
+    /// There may be volumes: they are made with the first sandbox and outlive it.
+    #[serde(default)]
+    pub volumes: bool,
     /// Addresses of the last sandbox; the machine's with `hostNetwork`.
     pub pod_ips: Vec<IpAddr>,
     /// Every container of the Pod, by name.
@@ -159,6 +162,7 @@ impl Observed {
             host_ips: Vec::new(),
             runtime: "carob".to_owned(),
             sandbox: None,
+            volumes: false,
             pod_ips: Vec::new(),
             containers: pod
                 .spec

@@ -334,7 +334,10 @@ impl Bench {
 pub fn short(action: &Action) -> String {
     match action {
         Action::CreateSandbox { attempt } => format!("create sandbox {attempt}"),
-        Action::RemoveSandbox { attempt } => format!("remove sandbox {attempt}"),
+        Action::RemoveSandbox { attempt, last } => {
+            let last = if *last { " with volumes" } else { "" };
+            format!("remove sandbox {attempt}{last}")
+        }
         Action::EnsureImage { container } => format!("image {container}"),
         Action::CreateContainer { container, attempt } => format!("create {container} {attempt}"),
         Action::StartContainer { container, attempt } => format!("start {container} {attempt}"),
@@ -370,7 +373,7 @@ pub fn success(action: &Action, wall: Timestamp) -> Option<Event> {
             pid: 1000,
             ips: vec!["10.0.0.2".parse().expect("an address")],
         },
-        Action::RemoveSandbox { attempt } => Event::SandboxRemoved { attempt },
+        Action::RemoveSandbox { attempt, last } => Event::SandboxRemoved { attempt, last },
         Action::EnsureImage { container } => Event::ImageReady {
             container,
             image_id: "sha256:0".to_owned(),

@@ -117,7 +117,10 @@ fn news_of_what_is_gone_changes_nothing() {
             attempt: 7,
         },
         Event::SandboxExited { attempt: 7 },
-        Event::SandboxRemoved { attempt: 7 },
+        Event::SandboxRemoved {
+            attempt: 7,
+            last: true,
+        },
         Event::ImageReady {
             container: "app".to_owned(),
             image_id: "sha256:9".to_owned(),

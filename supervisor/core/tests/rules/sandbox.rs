@@ -110,11 +110,12 @@ fn f20_a_removal_that_fails_is_tried_until_it_works() {
     bench.answer();
     bench.delete(Some(0));
     bench.exit("app", 137);
-    bench.answer_unless(|a| short(a) == "remove sandbox 0");
+    bench.answer_unless(|a| short(a) == "remove sandbox 0 with volumes");
     for _ in 0..10 {
         bench.actions.clear();
         bench.event(Event::SandboxRemoveFailed {
             attempt: 0,
+            last: true,
             message: "address still in use".to_owned(),
         });
         assert_eq!((bench.done(), bench.pending().len()), (None, 0));
@@ -122,12 +123,70 @@ fn f20_a_removal_that_fails_is_tried_until_it_works() {
         assert!(at.since(bench.now.mono) <= 10_000);
         bench.turn_to(at);
         bench.step();
-        assert_eq!(bench.pending(), ["remove sandbox 0"]);
+        assert_eq!(bench.pending(), ["remove sandbox 0 with volumes"]);
     }
     assert_eq!(
         bench.told("FailedKillPod")[0],
         "error killing pod: address still in use"
     );
+    bench.answer();
+    assert_eq!(bench.done(), Some(Outcome::Deleted));
+}
+
+#[test]
+fn volumes_outlive_a_sandbox_and_end_with_the_pod() {
+    let mut bench = up(pod(Always, &[], &["app"]));
+    bench.event(Event::SandboxExited { attempt: 0 });
+    bench.exit("app", 143);
+    bench.answer();
+    bench.advance(1_000);
+    bench.delete(Some(0));
+    bench.exit("app", 137);
+    bench.answer();
+    assert_eq!(bench.done(), Some(Outcome::Deleted));
+    let log: Vec<_> = bench.log.iter().map(|l| short(&l.1)).collect();
+    let removed: Vec<_> = log.iter().filter(|l| l.starts_with("remove s")).collect();
+    assert_eq!(
+        removed,
+        ["remove sandbox 0", "remove sandbox 1 with volumes"]
+    );
+}
+
+#[test]
+fn f22_deleted_between_two_sandboxes_the_volumes_go_too() {
+    for deleted_late in [false, true] {
+        let mut bench = up(pod(Always, &[], &["app"]));
+        bench.event(Event::SandboxExited { attempt: 0 });
+        bench.exit("app", 143);
+        bench.answer_unless(|a| short(a) == "remove sandbox 0");
+        if deleted_late {
+            bench.answer_unless(|a| short(a) == "create sandbox 1");
+        }
+        bench.delete(None);
+        bench.answer();
+        assert_eq!(bench.done(), Some(Outcome::Deleted), "{deleted_late}");
+        let last = bench
+            .log
+            .iter()
+            .map(|l| short(&l.1))
+            .rfind(|l| l.starts_with("remove s"));
+        let attempt = bench.state.memory.next_sandbox - 1;
+        assert_eq!(last, Some(format!("remove sandbox {attempt} with volumes")));
+    }
+}
+
+#[test]
+fn volumes_of_a_sandbox_that_could_not_be_made_stay_until_the_end() {
+    let mut bench = Bench::new(pod(Always, &[], &["app"]));
+    bench.actions.clear();
+    bench.event(Event::SandboxFailed {
+        attempt: 0,
+        message: "no address left".to_owned(),
+    });
+    bench.answer();
+    // What was made for the first try is there until the end.
+    bench.delete(None);
+    assert_eq!(bench.pending(), ["remove sandbox 0 with volumes"]);
     bench.answer();
     assert_eq!(bench.done(), Some(Outcome::Deleted));
 }

@@ -199,6 +199,7 @@ fn f22_deleted_in_a_back_off() {
     });
     bench.answer();
     bench.delete(None);
+    bench.answer();
     assert_eq!(bench.done(), Some(Outcome::Deleted));
 }
 

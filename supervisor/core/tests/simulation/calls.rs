@@ -22,6 +22,7 @@ impl World {
                 if self.sandboxes.iter().any(|s| s.attempt != attempt) {
                     return Err(format!("two sandboxes: {:?} and {attempt}", self.sandboxes));
                 }
+                self.volumes = true;
                 let known = self.sandboxes.first().map(|s| s.alive);
                 let fails = fails || known == Some(false);
                 if known.is_none() && !(fails && choices.chance(50)) {
@@ -39,15 +40,20 @@ impl World {
                     }
                 }
             }
-            Action::RemoveSandbox { attempt } => {
+            Action::RemoveSandbox { attempt, last } => {
                 if fails {
-                    return Ok(Some(Event::SandboxRemoveFailed { attempt, message }));
+                    return Ok(Some(Event::SandboxRemoveFailed {
+                        attempt,
+                        last,
+                        message,
+                    }));
                 }
                 if !self.containers.is_empty() {
                     return Err(format!("sandbox removed around {:?}", self.containers));
                 }
                 self.sandboxes.retain(|s| s.attempt != attempt);
-                Event::SandboxRemoved { attempt }
+                self.volumes &= !last;
+                Event::SandboxRemoved { attempt, last }
             }
             Action::EnsureImage { container } => {
                 if fails {

@@ -25,6 +25,7 @@
 //! | SIGKILL no later than asked for | a longer grace wins |
 //! | sidecars stopped last, in reverse order | all at once |
 //! | nothing built in a deleted or terminal Pod | deletion unheard while the sandbox is replaced |
+//! | volumes stay as long as the Pod, and no longer | removed with each sandbox; left by a Pod that is deleted between two |
 //! | removal from the inside out | sandbox removed first; unstarted containers forgotten; stale exits folded |
 //! | a terminal phase is final | phase found anew each time |
 //! | restart counts never fall; one state each; ready means running | sidecars left out of `Ready` |

@@ -12,6 +12,8 @@ use crate::scenario::Happening;
 #[derive(Default)]
 pub struct World {
     pub sandboxes: Vec<Sandbox>,
+    /// The Pod has volumes.
+    pub volumes: bool,
     pub containers: Vec<Instance>,
     pub calls: Vec<Call>,
     due: Vec<(Mono, u64, Due)>,

@@ -50,21 +50,27 @@ impl Fold<'_> {
                     self.delay_next();
                 }
             }
-            Event::SandboxRemoved { attempt } => {
-                self.answered(&Action::RemoveSandbox { attempt });
-                if self.current(attempt).is_some() {
-                    self.state.observed.sandbox = None;
-                    self.state.memory.sandbox_remove = None;
+            Event::SandboxRemoved { attempt, last } => {
+                if !self.answered(&Action::RemoveSandbox { attempt, last }) {
+                    return;
                 }
+                let observed = &mut self.state.observed;
+                observed.sandbox.take_if(|s| s.attempt == attempt);
+                observed.volumes &= !last;
+                self.state.memory.sandbox_remove = None;
             }
-            Event::SandboxRemoveFailed { attempt, message } => {
-                self.answered(&Action::RemoveSandbox { attempt });
-                if self.current(attempt).is_some() {
-                    let delay = &mut self.state.memory.sandbox_remove;
-                    *delay = Some(Backoff::next(*delay, RETRY, now.mono, now.mono));
-                    let text = format!("error killing pod: {message}");
-                    self.tell(PodEvent::warning(now, "FailedKillPod", text));
+            Event::SandboxRemoveFailed {
+                attempt,
+                last,
+                message,
+            } => {
+                if !self.answered(&Action::RemoveSandbox { attempt, last }) {
+                    return;
                 }
+                let delay = &mut self.state.memory.sandbox_remove;
+                *delay = Some(Backoff::next(*delay, RETRY, now.mono, now.mono));
+                let text = format!("error killing pod: {message}");
+                self.tell(PodEvent::warning(now, "FailedKillPod", text));
             }
             _ => {}
         }

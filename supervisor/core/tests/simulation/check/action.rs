@@ -41,6 +41,7 @@ impl Check {
         self.asked_action(pod, action, now)?;
         match action {
             Action::CreateSandbox { attempt } => {
+                ensure(!self.told.last, || "a sandbox after the last".to_owned())?;
                 self.told.sandbox_dead = None;
                 self.told.restart_all = None;
                 let until = self.told.sandbox_over.map_or(now, |o| o.1);
@@ -72,9 +73,12 @@ impl Check {
                 let early = is_main && before.map(|c| &c.name).any(|n| starting(n));
                 ensure(!early, || format!("{container} started before its turn"))
             }
+            Action::RemoveSandbox { last, .. } => {
+                self.told.last |= *last;
+                Ok(())
+            }
             Action::Signal { .. }
             | Action::RemoveContainer { .. }
-            | Action::RemoveSandbox { .. }
             | Action::Probe { .. }
             | Action::PostStart { .. }
             | Action::PreStop { .. } => Ok(()),

@@ -24,6 +24,8 @@ pub struct Told {
     /// The last sandbox that failed or ended, and before when there is to be no other.
     sandbox_over: Option<(u32, Mono)>,
     finished: Option<Mono>,
+    /// The last sandbox is removed, with the volumes.
+    last: bool,
     /// A rule asked for all containers to be restarted, and they have not begun again.
     restart_all: Option<Mono>,
     phase: Option<Phase>,
@@ -256,7 +258,7 @@ impl Check {
             })?;
         }
         if decision.done.is_some() {
-            let empty = world.sandboxes.is_empty() && world.containers.is_empty();
+            let empty = world.sandboxes.is_empty() && world.containers.is_empty() && !world.volumes;
             // Probes and hooks end with their instances.
             let harmless = |a: &Action| {
                 matches!(
@@ -270,7 +272,11 @@ impl Check {
             };
             let quiet = world.calls.iter().all(|c| harmless(&c.action));
             ensure(empty && quiet && decision.actions.is_empty(), || {
-                format!("done with {:?} {:?}", world.sandboxes, world.containers)
+                let (sandboxes, containers) = (&world.sandboxes, &world.containers);
+                format!(
+                    "done with {sandboxes:?} {containers:?}, volumes {}",
+                    world.volumes
+                )
             })?;
             ensure(decision.status.phase.is_terminal(), || {
                 "done, not terminal".into()
