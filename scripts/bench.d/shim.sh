@@ -87,7 +87,8 @@ idle_cpu() {
 }
 
 bench_shim() {
-    local side n pods=50 more=200 many
+    local side n pods=${PODS:-50} more many
+    more=$((4 * pods))
     local -A pss idle
     start_containerd
     for ((round = 1; round <= rounds + 2; round++)); do
@@ -140,8 +141,8 @@ Pods of a sandbox and two containers at rest, proportional set size of the shims
 
 | | MiB a Pod | of runc's | CPU time of all in 60 s, ms |
 |---|---:|---:|---:|
-| Carob's shim, $pods Pods | $(mib "${pss[carob]}" $pods) | $(awk -v a="${pss[carob]}" -v b="${pss[runc]}" 'BEGIN { printf "%.2f", a / b }') | ${idle[carob]} |
+| Carob's shim, $pods Pods | $(mib "${pss[carob]}" "$pods") | $(awk -v a="${pss[carob]}" -v b="${pss[runc]}" 'BEGIN { printf "%.2f", a / b }') | ${idle[carob]} |
 | Carob's shim, $more Pods | $(mib "$many" $more) | | |
-| runc's, $pods Pods | $(mib "${pss[runc]}" $pods) | 1.00 | ${idle[runc]} |
+| runc's, $pods Pods | $(mib "${pss[runc]}" "$pods") | 1.00 | ${idle[runc]} |
 END
 }
