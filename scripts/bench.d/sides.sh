@@ -42,6 +42,7 @@ $(podman --version), $(crun --version | head -n1), $(runc --version | head -n1);
 Each figure is the median of $rounds, the sides taking turns in one run, two rounds of warming up before.
 Times are in milliseconds, with the least and the greatest behind them.
 END
+    [ -z "${CAROB_BENCH_VM:-}" ] || echo "This was in a virtual machine (\`CAROB_VM\`): its ratios count, its times do not."
 }
 
 # ---- a registry and the images in it

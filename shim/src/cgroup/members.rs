@@ -127,9 +127,10 @@ fn kill_all(cgroup: &Cgroup) -> Result<(), CgroupError> {
     for _ in 0..FREEZES {
         let frozen = freeze_for_a_moment(cgroup);
         let killed = pids(cgroup).and_then(|pids| signal_each(&pids, libc::SIGKILL));
-        thaw(cgroup)?;
-        killed?;
-        if frozen? {
+        let thawed = if frozen.is_ok() { thaw(cgroup) } else { Ok(()) };
+        killed.and(thawed)?;
+        // Where nothing can be frozen, once is all that can be done.
+        if !matches!(frozen, Ok(false)) {
             break;
         }
     }
