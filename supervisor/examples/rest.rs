@@ -3,7 +3,7 @@
 //! actors, timers, records and event logs. With a PERIOD that is not 0 each container has a readiness probe, and each
 //! probe succeeds at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -150,7 +150,7 @@ fn actor(dirs: &Dirs, life: Life, watch: Watch) -> (UnboundedSender<Event>, Acto
     let own = Own {
         journal: Rc::new(RefCell::new(Journal::open(dirs, &effects.pod, "bench"))),
         origin: life.origin,
-        at_end: AtEnd::Forget,
+        at_end: Rc::new(Cell::new(AtEnd::Forget)),
         claim: life.claim,
         home: life.home,
         clock: life.clock,

@@ -2,7 +2,7 @@
 //!
 //! It awaits no effect, so a deletion is always heard. What it decides is in `carob_core`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -24,8 +24,12 @@ use crate::events::Journal;
 use crate::executor::Source;
 use crate::failpoint::boundary;
 use crate::life::Past;
+pub use crate::record::AtEnd;
 use crate::record::{Claim, Ended, Mirror, RecordError, View};
 use crate::watch::{Update, Watch};
+
+/// Of a Pod that was ended with the machine (`nodeShutdownMessage`, pkg/kubelet/nodeshutdown).
+const SHUTDOWN_MESSAGE: &str = "Pod was terminated in response to imminent node shutdown.";
 
 /// How soon a record that could not be written is tried again.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
@@ -65,19 +69,10 @@ pub struct Own {
     pub past: Past,
     /// Who asked for it.
     pub origin: Origin,
-    /// What becomes of its record.
-    pub at_end: AtEnd,
+    /// What becomes of its record; whoever has the Pod may change its mind.
+    pub at_end: Rc<Cell<AtEnd>>,
     /// What happened to it.
     pub journal: Rc<RefCell<Journal>>,
-}
-
-/// What becomes of the record of a Pod that is through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AtEnd {
-    /// It goes.
-    Forget,
-    /// It stays, with how the Pod ended, until someone deletes the Pod.
-    Keep,
 }
 
 /// A Pod of which nothing is left but its logs and, perhaps, its record.
@@ -129,7 +124,7 @@ pub struct Actor<E> {
     mirror: Mirror,
     journal: Rc<RefCell<Journal>>,
     origin: Origin,
-    at_end: AtEnd,
+    at_end: Rc<Cell<AtEnd>>,
     effects: Rc<E>,
     inbox: mpsc::UnboundedReceiver<Event>,
     under_way: JoinSet<()>,
@@ -219,21 +214,36 @@ impl<E: Effects> Actor<E> {
         // A pull that nobody wants any more may go on for long.
         self.under_way.shutdown().await;
         self.effects.close().await;
-        let keep = self.at_end == AtEnd::Keep && self.state.memory.delete.is_none();
-        let ended = last.filter(|_| keep).map(|status| Ended {
-            outcome,
-            status: Rc::unwrap_or_clone(status),
-        });
-        if let Some(ended) = &ended {
-            self.save(Some(ended)).await;
+        let at_end = self.at_end.get();
+        let keep = match at_end {
+            AtEnd::Forget => false,
+            AtEnd::Keep => self.state.memory.delete.is_none(),
+            AtEnd::Renew | AtEnd::Terminate => true,
+        };
+        if at_end == AtEnd::Renew {
+            // Whoever goes on with it finds a Pod that has not begun.
+            self.at_end.set(AtEnd::Keep);
+            self.state = PodState::new(&self.pod, self.clock.now());
+            self.save(None).await;
+        } else if let Some(status) = last.filter(|_| keep) {
+            let mut status = Rc::unwrap_or_clone(status);
+            if at_end == AtEnd::Terminate {
+                status.fail("Terminated", SHUTDOWN_MESSAGE);
+                self.watch.tell(Update::Status(Rc::new(status.clone())));
+            }
+            self.save(Some(&Ended { outcome, status })).await;
         }
+        let mirror = match at_end.is_shutdown() {
+            true => self.mirror.settle().await,
+            false => self.mirror,
+        };
         let kept = Kept {
             claim: self.claim,
-            mirror: self.mirror,
+            mirror,
         };
-        let kept = match ended {
-            Some(_) => Some(kept),
-            None => {
+        let kept = match keep {
+            true => Some(kept),
+            false => {
                 kept.forget().await?;
                 None
             }
@@ -277,6 +287,7 @@ impl<E: Effects> Actor<E> {
                 mark,
                 &self.state,
             );
+            let view = view.at_end(self.at_end.get());
             match ended {
                 Some(ended) => view.ended(ended),
                 None => view,

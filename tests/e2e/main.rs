@@ -31,6 +31,7 @@ mod recordings;
 mod resources;
 mod restart;
 mod run;
+mod service;
 mod shared;
 mod side_by_side;
 mod users;

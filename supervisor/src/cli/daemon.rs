@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use carob_core::registry::Grace;
 use clap::Args;
 
 use super::run::Output;
@@ -21,6 +22,15 @@ pub struct DaemonArgs {
     /// /readyz) are served, or `none`; 127.0.0.1:10255 if nobody else is there
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_address: Option<MetricsAddress>,
+    /// Leave the Pods running when the machine goes down, instead of ending them by priority
+    #[arg(long)]
+    leave_running: bool,
+    /// Seconds that the Pods have to end in when the machine goes down
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    shutdown_grace_period: u64,
+    /// How many of these are for critical Pods alone, after the others (priority 2000000000 and above)
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    shutdown_grace_period_critical: u64,
     /// Print each change of a Pod as one JSON line, as Kubernetes' watch has it
     #[arg(short, long, value_enum)]
     output: Option<Output>,
@@ -35,6 +45,13 @@ pub async fn run(args: DaemonArgs, dirs: Dirs, backend: Backend) -> anyhow::Resu
         manifests: args.manifests,
         rescan: Duration::from_secs(20),
         metrics: args.metrics_address.unwrap_or_default(),
+        shutdown: (!args.leave_running).then(|| {
+            let (total, critical) = (
+                args.shutdown_grace_period,
+                args.shutdown_grace_period_critical,
+            );
+            Grace::of_total(total, critical).to_vec()
+        }),
         json: args.output.is_some(),
     };
     daemon::run(settings, dirs, &backend).await

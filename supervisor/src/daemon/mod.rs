@@ -2,6 +2,7 @@
 //!
 //! Nothing that runs depends on it. It goes on with what the one before left, and leaves what it has to the next.
 
+mod going_down;
 mod lock;
 mod manifests;
 mod notify;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carob_core::registry::Grace;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -24,6 +26,7 @@ use crate::engine::Engine;
 use crate::registry::Registry;
 use crate::stats::Hierarchies;
 use crate::stats::node::Node;
+use going_down::machine_is_going_down;
 use lock::OnlyDaemon;
 use manifests::Manifests;
 use notify::Notify;
@@ -41,6 +44,8 @@ pub struct Settings {
     pub rescan: Duration,
     /// Where metrics and health are served.
     pub metrics: MetricsAddress,
+    /// How long Pods have to end with the machine, by priority; none to leave them running.
+    pub shutdown: Option<Vec<Grace>>,
     /// Print each change of a Pod as a line.
     pub json: bool,
 }
@@ -106,6 +111,29 @@ pub async fn run(settings: Settings, dirs: Dirs, backend: &Backend) -> anyhow::R
         }
     }
     notify.tell("STOPPING=1");
+    if let Some(graces) = settings.shutdown
+        && machine_is_going_down().await
+    {
+        let seconds: u64 = graces.iter().map(|grace| grace.seconds + 5).sum();
+        notify.tell(&format!(
+            "EXTEND_TIMEOUT_USEC={}",
+            seconds.saturating_mul(1_000_000)
+        ));
+        tracing::info!("the machine goes down: the Pods are ended");
+        let mut ending = std::pin::pin!(registry.end_with_machine(&graces));
+        loop {
+            tokio::select! {
+                () = &mut ending => break,
+                change = changes.next() => {
+                    if let Ok(change) = change {
+                        show::tell(&change, settings.json);
+                    }
+                }
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            }
+        }
+    }
     if registry.is_idle() {
         registry.engine().close().await?;
     }

@@ -16,7 +16,7 @@ use crate::dirs::Dirs;
 pub use crate::executor::Source;
 use crate::executor::Streams;
 use crate::failpoint::boundary;
-use crate::record::{Claim, Ended, Record, RecordError, View};
+use crate::record::{AtEnd, Claim, Ended, Record, RecordError, View};
 
 /// All that an actor needs to begin or to go on. While it lasts nobody else runs the Pod.
 pub struct Life {
@@ -40,6 +40,8 @@ pub struct Life {
     pub objects: ObjectSet,
     /// How it ended, when it is through: then there is nothing to run.
     pub ended: Option<Ended>,
+    /// Set when it was being ended with the machine.
+    pub shutdown: Option<AtEnd>,
 }
 
 /// Where a Pod's past lies.
@@ -116,6 +118,7 @@ impl Life {
             origin,
             objects: ObjectSet::default(),
             ended: None,
+            shutdown: None,
         })
     }
 
@@ -136,6 +139,7 @@ impl Life {
             state,
             origin,
             ended,
+            shutdown,
         } = Record::load(dirs, uid)?;
         let objects = claim.objects()?;
         let (clock, same_boot) = Clock::resume(&clock).context("cannot tell which boot this is")?;
@@ -153,6 +157,7 @@ impl Life {
             origin,
             objects,
             ended,
+            shutdown,
         }))
     }
 

@@ -1,6 +1,6 @@
 //! From a claimed Pod to its actor: the one place where they are put together.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 
@@ -40,7 +40,7 @@ impl Life {
         runtime: Rc<dyn PodRuntime>,
         (outbox, inbox): Inbox,
         watch: Watch,
-        at_end: AtEnd,
+        at_end: Rc<Cell<AtEnd>>,
     ) -> Started {
         engine.objects.carry(&self.objects);
         let journal = Journal::open(&engine.dirs, &self.pod, &engine.machine.node_name);

@@ -21,6 +21,7 @@ const BEHIND: Duration = Duration::from_secs(1);
 
 /// Keeps one copy up to date.
 pub struct Mirror {
+    record: PathBuf,
     copy: PathBuf,
     changed: Rc<Notify>,
     stop: oneshot::Sender<()>,
@@ -32,8 +33,9 @@ impl Mirror {
     pub fn start(record: PathBuf, copy: PathBuf) -> Self {
         let changed = Rc::new(Notify::new());
         let (stop, stopped) = oneshot::channel();
-        let worker = follow(record, copy.clone(), changed.clone(), stopped);
+        let worker = follow(record.clone(), copy.clone(), changed.clone(), stopped);
         Self {
+            record,
             copy,
             changed,
             stop,
@@ -44,6 +46,19 @@ impl Mirror {
     /// The record is another one now.
     pub fn changed(&self) {
         self.changed.notify_one();
+    }
+
+    /// Has the copy as the record is, now: the machine may not stay for long.
+    pub async fn settle(self) -> Self {
+        drop(self.stop);
+        // One copy at a time.
+        let _ = self.worker.await;
+        let (record, copy) = (self.record, self.copy);
+        let (from, to) = (record.clone(), copy.clone());
+        if let Ok(Err(error)) = task::spawn_blocking(move || write(&from, &to)).await {
+            tracing::warn!(%error, ?copy, "a Pod's record may not survive the machine");
+        }
+        Self::start(record, copy)
     }
 
     /// Removes the copy.

@@ -57,6 +57,29 @@ pub struct Record {
     /// How it ended, of a Pod that is through and kept to be looked at.
     #[serde(default)]
     pub ended: Option<Ended>,
+    /// Set while the Pod is ended with the machine.
+    #[serde(default)]
+    pub shutdown: Option<AtEnd>,
+}
+
+/// What becomes of the record of a Pod that is through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AtEnd {
+    /// It goes.
+    Forget,
+    /// It stays, with how the Pod ended, until someone deletes the Pod.
+    Keep,
+    /// The Pod was ended with the machine, and begins anew when that is up again.
+    Renew,
+    /// The Pod was ended with the machine, and is not to be run again: it has failed, and stays.
+    Terminate,
+}
+
+impl AtEnd {
+    /// True for a Pod that was ended with the machine, not deleted by anybody.
+    pub fn is_shutdown(self) -> bool {
+        matches!(self, Self::Renew | Self::Terminate)
+    }
 }
 
 /// How a Pod ended.
@@ -80,6 +103,8 @@ pub struct View<'a> {
     origin: Origin,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<&'a Ended>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shutdown: Option<AtEnd>,
 }
 
 /// The sole right to run a Pod, held by one supervisor until dropped.
@@ -193,6 +218,15 @@ impl<'a> View<'a> {
             state,
             origin,
             ended: None,
+            shutdown: None,
+        }
+    }
+
+    /// The same while the Pod is ended with the machine.
+    pub fn at_end(self, at_end: AtEnd) -> Self {
+        Self {
+            shutdown: Some(at_end).filter(|at_end| at_end.is_shutdown()),
+            ..self
         }
     }
 

@@ -7,8 +7,9 @@ mod change;
 mod object;
 mod pods;
 mod run;
+mod shutdown;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use carob_core::event::Event;
@@ -38,6 +39,8 @@ struct Shared {
     node_name: Rc<str>,
     pods: RefCell<Pods>,
     latest: watch::Sender<u64>,
+    /// The machine goes down, and the Pods with it.
+    ending: Cell<bool>,
 }
 
 /// What became of a Pod that someone wants.
@@ -88,6 +91,7 @@ impl Registry {
             engine,
             pods: RefCell::new(Pods::new(start)),
             latest: watch::Sender::new(start),
+            ending: Cell::new(false),
         }))
     }
 

@@ -1,6 +1,6 @@
 //! The Pods by UID, and the history of their changes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use carob_core::status::LoggedEvent;
 use tokio::sync::mpsc;
 
 use super::{PodObject, What};
-use crate::actor::Kept;
+use crate::actor::{AtEnd, Kept};
 use crate::events::Journal;
 use crate::executor::Executor;
 
@@ -24,10 +24,14 @@ pub(super) struct Entry {
     pub inbox: mpsc::UnboundedSender<Event>,
     /// Set while its actor runs.
     pub executor: Option<Rc<Executor>>,
+    /// What becomes of it then.
+    pub at_end: Rc<Cell<AtEnd>>,
     /// Its event log, once its actor has begun.
     pub journal: Option<Rc<RefCell<Journal>>>,
     /// Set when it is through.
     pub kept: Option<Kept>,
+    /// It is ended with the machine.
+    pub with_machine: bool,
     /// Who has its name next.
     pub successor: Option<(Pod, Origin)>,
 }

@@ -1,5 +1,6 @@
 //! A Pod's way through the registry: entered, started, heard of, and gone.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ impl Registry {
     pub(super) fn enter(&self, life: Life) {
         let uid = life.pod.metadata.uid.clone();
         let inbox = mpsc::unbounded_channel();
+        let at_end = Rc::new(Cell::new(life.shutdown.unwrap_or(AtEnd::Keep)));
         let object = self.first_object(&life);
         let entry = |version| Entry {
             object: Rc::new(PodObject {
@@ -32,17 +34,20 @@ impl Registry {
             }),
             inbox: inbox.0.clone(),
             executor: None,
+            at_end: at_end.clone(),
             journal: None,
             kept: None,
+            with_machine: life.shutdown.is_some(),
             successor: None,
         };
         self.0.pods.borrow_mut().add(uid.clone(), entry);
         self.tell();
         if life.ended.is_none() {
-            spawn_local(self.clone().run(life, inbox));
+            spawn_local(self.clone().run(life, inbox, at_end));
             return;
         }
-        let deleted = life.state.memory.delete.is_some();
+        // That it was to end with the machine was nobody's wish to have it gone.
+        let deleted = life.state.memory.delete.is_some() && life.shutdown.is_none();
         let kept = Kept::new(life.claim);
         if deleted {
             spawn_local(self.clone().forget(uid, kept));
@@ -59,7 +64,8 @@ impl Registry {
             None => life.state.clone().step(&life.pod, now).status,
         };
         let memory = &life.state.memory;
-        let deletion = memory.delete.map(|delete| {
+        let deletion = memory.delete.filter(|_| life.ended.is_none());
+        let deletion = deletion.map(|delete| {
             let left = delete.kill_at.since(now.mono);
             let grace = SignedDuration::from_millis(i64::try_from(left).unwrap_or(i64::MAX));
             Deletion {
@@ -78,7 +84,7 @@ impl Registry {
         }
     }
 
-    async fn run(self, life: Life, inbox: Inbox) {
+    async fn run(self, life: Life, inbox: Inbox, at_end: Rc<Cell<AtEnd>>) {
         let uid = life.pod.metadata.uid.clone();
         let mut told = false;
         let runtime = loop {
@@ -97,7 +103,7 @@ impl Registry {
             let (registry, uid) = (self.clone(), uid.clone());
             Watch::new(move |update| registry.heard(&uid, update))
         };
-        let started = life.start(&self.0.engine, runtime, inbox, watch, AtEnd::Keep);
+        let started = life.start(&self.0.engine, runtime, inbox, watch, at_end.clone());
         // They may have changed while nobody had the Pod.
         started.executor.refresh_volumes();
         if let Some(entry) = self.0.pods.borrow_mut().get_mut(&uid) {
@@ -138,21 +144,42 @@ impl Registry {
                 return;
             };
             entry.executor = None;
-            // It may have been deleted while it ended.
-            match entry.object.deletion {
-                None => {
-                    entry.kept = kept;
-                    if entry.kept.is_some() {
-                        return;
-                    }
-                    None
+            let with_machine = entry.with_machine;
+            match kept {
+                Some(kept) if with_machine && !self.0.ending.get() => {
+                    // The machine stays up after all, or is up again: the Pod goes on.
+                    drop(kept);
+                    drop(pods);
+                    return self.again(&uid);
                 }
-                Some(_) => kept,
+                // It may have been deleted while it ended.
+                Some(kept) if with_machine || entry.object.deletion.is_none() => {
+                    entry.kept = Some(kept);
+                    drop(pods);
+                    return self.tell();
+                }
+                kept => kept,
             }
         };
         match kept {
             Some(kept) => self.forget(uid, kept).await,
             None => self.gone(&uid),
+        }
+    }
+
+    /// Takes a Pod over from itself, as its record has it now.
+    fn again(&self, uid: &str) {
+        let entry = self.0.pods.borrow_mut().remove(uid);
+        self.tell();
+        match Life::take_over(&self.0.engine.dirs, uid) {
+            Ok(Some(life)) => self.enter(life),
+            Ok(None) => tracing::warn!(uid, "someone else has taken the Pod over"),
+            Err(error) => tracing::error!(error = %sentence(&error), uid, "the Pod can't go on"),
+        }
+        if let Some((pod, origin)) = entry.and_then(|entry| entry.successor)
+            && let Err(error) = self.apply(pod, origin)
+        {
+            tracing::error!(%error, "a new manifest is not followed");
         }
     }
 

@@ -2,11 +2,13 @@
 
 mod files;
 mod history;
+mod shutdown;
 
 use serde::{Deserialize, Serialize};
 
 pub use files::{Asked, Content, Duplicate, Files, Found, Standing, is_manifest_name};
 pub use history::{History, TooOld};
+pub use shutdown::{Grace, shutdown_order};
 
 use crate::pod::Pod;
 

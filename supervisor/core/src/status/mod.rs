@@ -66,6 +66,15 @@ pub struct PodStatus {
     pub qos_class: QosClass,
 }
 
+impl PodStatus {
+    /// The Pod has failed, and why: of one that was ended for a reason of the machine's.
+    pub fn fail(&mut self, reason: &str, message: &str) {
+        self.phase = Phase::Failed;
+        self.reason = Some(reason.to_owned());
+        self.message = Some(message.to_owned());
+    }
+}
+
 /// `v1.PodIP` and `v1.HostIP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ip {

@@ -1,5 +1,6 @@
 //! One foreground run: starts the actors, passes on signals, and waits for all Pods to end.
 
+use std::cell::Cell;
 use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -139,7 +140,13 @@ impl Session {
                 // A watcher that left doesn't need to know.
                 let _ = sender.send((index, update));
             });
-            let started = life.start(&session.engine, runtime, inbox, watch, AtEnd::Forget);
+            let started = life.start(
+                &session.engine,
+                runtime,
+                inbox,
+                watch,
+                Rc::new(Cell::new(AtEnd::Forget)),
+            );
             session.actors.spawn_local(async move {
                 let end = started.actor.run().await;
                 (index, end.map(|end| end.outcome).map_err(Into::into))
