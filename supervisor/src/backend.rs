@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::containerd::{Place, Settings};
+use crate::images::PullSettings;
 
 /// What runs containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +46,13 @@ impl Home {
             ),
         }
     }
+}
+
+/// What was chosen for a run: what runs containers, and how their images are pulled.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What runs containers, and has their images.
+    pub backend: Backend,
+    /// How images are pulled.
+    pub pulls: PullSettings,
 }

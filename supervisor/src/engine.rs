@@ -11,7 +11,7 @@ use carob_bundles::pause;
 use tokio::sync::mpsc;
 use tokio::task;
 
-use crate::backend::{Backend, Home};
+use crate::backend::{Backend, Home, Setup};
 use crate::cgroup;
 use crate::containerd::Containerd;
 use crate::dirs::Dirs;
@@ -62,21 +62,21 @@ impl Engine {
     ///
     /// # Errors
     /// When something that every Pod needs can't be had.
-    pub async fn open(dirs: Dirs, backend: &Backend) -> anyhow::Result<Self> {
+    pub async fn open(dirs: Dirs, setup: &Setup) -> anyhow::Result<Self> {
         let (sink, events) = mpsc::unbounded_channel();
         let routes = Rc::new(Routes::default());
         task::spawn_local(dispatch(routes.clone(), events));
         let pause_root =
             pause::install(&dirs.root.join("pause")).context("cannot install the pause program")?;
-        let runtime: Box<dyn Runtime> = match backend {
+        let runtime: Box<dyn Runtime> = match &setup.backend {
             Backend::Embedded => Box::new(Embedded::open(&dirs, sink)?),
             Backend::Containerd(settings) => Box::new(Containerd::open(settings, sink).await?),
         };
         Ok(Self {
-            home: backend.home(),
+            home: setup.backend.home(),
             runtime,
             machine: Machine::detect().context("cannot read what machine this is")?,
-            images: Images::open(&dirs)?,
+            images: Images::open(&dirs, setup).await?,
             network: Network::open(&dirs.state, NetworkConfig::default())?,
             sockets: Rc::default(),
             objects: Objects::default(),

@@ -6,10 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use carob_bundles::image::store::Store;
 
+use crate::backend::Setup;
 use crate::cgroup;
 use crate::dirs::Dirs;
+use crate::images::Images;
 use crate::network::{Network, NetworkConfig};
 use crate::record::{self, Claim, Known};
 use crate::runtime::embedded;
@@ -31,7 +32,7 @@ pub fn leftovers(dirs: &Dirs) -> anyhow::Result<Vec<Known>> {
 ///
 /// # Errors
 /// When something can't be removed; what could be is gone then.
-pub async fn prune(dirs: &Dirs) -> anyhow::Result<Vec<String>> {
+pub async fn prune(dirs: &Dirs, setup: &Setup) -> anyhow::Result<Vec<String>> {
     let mut done = Vec::new();
     let network = Network::open(&dirs.state, NetworkConfig::default())?;
     let volumes = Volumes::new(&dirs.root)?;
@@ -67,15 +68,7 @@ pub async fn prune(dirs: &Dirs) -> anyhow::Result<Vec<String>> {
     for uid in volumes.prune(&kept)? {
         done.push(format!("volumes of Pod {uid}"));
     }
-    let images = Store::open(&dirs.root)?.prune()?;
-    for (count, what) in [
-        (images.partial_blobs, "unfinished downloads"),
-        (images.layers, "layers that no image has"),
-    ] {
-        if count > 0 {
-            done.push(format!("{what}: {count}"));
-        }
-    }
+    done.extend(Images::open(dirs, setup).await?.prune().await?);
     if live.is_empty() {
         cgroup::remove(&dirs.cgroup());
     }

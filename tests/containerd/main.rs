@@ -11,6 +11,7 @@ mod ctr;
 mod daemon;
 mod events;
 mod faults;
+mod images;
 mod left;
 mod pods;
 mod stress;

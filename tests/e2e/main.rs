@@ -28,6 +28,7 @@ mod probes;
 mod pulls;
 mod reboot;
 mod recordings;
+mod registries;
 mod resources;
 mod restart;
 mod run;

@@ -2,7 +2,9 @@
 
 use std::net::TcpListener;
 
-use carob_tests::{Home, Program, images, pod, registry, shell, with};
+use carob_tests::{
+    Answer, Home, PrivateRegistry, Program, Served, Web, images, pod, registry, shell, with,
+};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -156,4 +158,84 @@ fn f22_a_deletion_does_not_wait_for_a_stalled_registry() {
     let connection = stalls.accept().unwrap();
     run.stop(Signal::SIGINT).expect(130);
     drop(connection);
+}
+
+#[test]
+fn f17_why_a_registry_refuses_is_told() {
+    let home = Home::empty();
+    for (status, reason) in [
+        ("401 Unauthorized", "check the credentials"),
+        ("429 Too Many Requests", "limits the rate of requests"),
+    ] {
+        let web = Web::new(move |_| Answer::new(status, &[("Retry-After", "3600")], b""));
+        let image = format!("{}/app:1", web.address);
+        let message = waiting(home.start_json(&of_image(&image, None)), "ErrImagePull");
+        assert!(message.contains(reason), "{message}");
+    }
+}
+
+#[test]
+fn f22_a_registry_that_stalls_holds_up_nobody_who_pulls_from_another() {
+    let home = Home::empty();
+    let stalls = Web::new(|_| Answer::new("200 OK", &[], b"").stalling());
+    let stalled = with(
+        of_image(&format!("{}/app:1", stalls.address), None),
+        json!({"metadata": {"name": "stalled"}}),
+    );
+    let other = of_image(&format!("{}/busybox:1", registry()), None);
+    let run = home.start_pods(&[stalled, other], &["--max-parallel-image-pulls", "1"]);
+    run.wait_for("Successfully pulled image");
+    run.wait_for("hello");
+    run.stop(Signal::SIGINT).expect(130);
+}
+
+#[test]
+fn f34_pods_that_want_one_image_pull_it_once() {
+    let home = Home::empty();
+    let served = Served::new(&images().join("busybox"));
+    let web = Web::new(move |request| served.answer(request));
+    let image = format!("{}/busybox:1", web.address);
+    let pods: Vec<_> = ["a", "b", "c"]
+        .map(|name| with(of_image(&image, None), json!({"metadata": {"name": name}})))
+        .into();
+    home.start_pods(&pods, &[]).finish().expect(0);
+    let manifests = web
+        .requests()
+        .into_iter()
+        .filter(|r| r.path.contains("/manifests/"));
+    assert_eq!(manifests.count(), 1);
+}
+
+#[test]
+fn image_pull_secrets_log_a_pod_in() {
+    let home = Home::empty();
+    let registry = PrivateRegistry::start();
+    let certs = home.path().join("certs.d").join(&registry.address);
+    std::fs::create_dir_all(&certs).unwrap();
+    // Docker's way, without a hosts.toml.
+    std::fs::copy(registry.authority(), certs.join("ca.crt")).unwrap();
+    let certs = home.path().join("certs.d").display().to_string();
+    let file = home.file("team.json", registry.login());
+    let secret = format!("team={}", file.display());
+    let main = with(
+        shell("main", "echo hello"),
+        json!({"image": registry.image()}),
+    );
+    let of = |secrets: Value| {
+        pod(
+            "private",
+            json!({"containers": [&main], "imagePullSecrets": secrets}),
+        )
+    };
+    let options = ["--registry-config-dir", &certs, "--pull-secret", &secret];
+    let both = json!([{"name": "unknown"}, {"name": "team"}]);
+    let run = home.start_pods(&[of(both)], &options).finish().expect(0);
+    assert_eq!(run.lines_of("main"), ["hello"]);
+    assert!(!run.err().contains("dXNlcjpzZWNyZXQ"), "{run:?}");
+    // Another Pod has no part in it.
+    let main = with(main, json!({"imagePullPolicy": "Always"}));
+    let other = pod("other", json!({"containers": [main]}));
+    let options = [&options[..], &["-o", "json"]].concat();
+    let message = waiting(home.start_pods(&[other], &options), "ErrImagePull");
+    assert!(message.contains("check the credentials"), "{message}");
 }

@@ -18,6 +18,11 @@ impl Layer {
         Self::default()
     }
 
+    /// One that another program has made; its end may be missing.
+    pub fn made(archive: Vec<u8>) -> Self {
+        Self(archive)
+    }
+
     /// A regular file with mode 0755.
     #[must_use]
     pub fn file(self, name: &str, content: &[u8]) -> Self {

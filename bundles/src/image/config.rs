@@ -46,6 +46,16 @@ pub(crate) struct ParsedConfig {
     pub diff_ids: Vec<Digest>,
 }
 
+/// Reads and checks a configuration whose digest has been verified, of an image for this machine: what containers
+/// get from it, and the digests of its uncompressed layers, the base first.
+///
+/// # Errors
+/// [`ImageError::Refused`].
+pub fn read(bytes: &[u8]) -> Result<(ImageConfig, Vec<Digest>)> {
+    let parsed = parse(bytes, &Host::current())?;
+    Ok((parsed.config, parsed.diff_ids))
+}
+
 /// Reads and checks a configuration whose digest has been verified.
 pub(crate) fn parse(bytes: &[u8], host: &Host) -> Result<ParsedConfig> {
     let refuse = |reason: String| ImageError::refused("image configuration", reason);

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::digest::Digest;
 use super::error::{ImageError, Result};
+use super::platform::Host;
 
 /// The largest manifest, index or configuration that is read (the OCI distribution specification asks
 /// registries for 4 MiB).
@@ -19,6 +20,42 @@ const DOCKER_LAYERS: &[&str] = &[
     "application/vnd.docker.image.rootfs.diff.tar.zstd",
 ];
 
+/// Where a document leads on this machine.
+#[derive(Debug)]
+pub enum Step {
+    /// An index: this is the document to read next.
+    Document(Blob),
+    /// A manifest: these are the image's blobs.
+    Image(Manifest),
+}
+
+/// An index may point to an index; no tool nests deeper.
+pub const MAX_DEPTH: usize = 3;
+
+/// Reads a document whose digest has been checked, as [`parse`] does: what it is, and where it leads.
+///
+/// # Errors
+/// [`ImageError::Refused`], which calls it `what`.
+pub fn follow(what: &str, bytes: &[u8], media_type: Option<&str>) -> Result<(Blob, Step)> {
+    let parsed = parse(what, bytes, media_type)?;
+    let blob = Blob {
+        media_type: parsed.media_type(bytes),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+    };
+    let step = match parsed {
+        Document::Manifest(manifest) => Step::Image(manifest),
+        Document::Index(entries) => {
+            let host = Host::current();
+            let entry = host
+                .choose(&entries)
+                .ok_or_else(|| ImageError::refused(what, format!("it has no image for {host}")))?;
+            Step::Document(self::blob(what, entry)?)
+        }
+    };
+    Ok((blob, step))
+}
+
 /// What a manifest's URL or blob can hold.
 #[derive(Debug)]
 pub(crate) enum Document {
@@ -28,7 +65,8 @@ pub(crate) enum Document {
 
 /// The checked content of an image manifest.
 #[derive(Debug, Clone)]
-pub(crate) struct Manifest {
+pub struct Manifest {
+    /// The configuration.
     pub config: Blob,
     /// The base first.
     pub layers: Vec<Blob>,

@@ -84,6 +84,14 @@ pub enum ImageError {
         /// The names under which it was taken.
         owners: Vec<String>,
     },
+    /// containerd, which has the images, refuses something.
+    #[error("containerd cannot {action}: {reason}")]
+    Containerd {
+        /// What it was asked for: `prepare the snapshot X`, ….
+        action: String,
+        /// Its own words.
+        reason: String,
+    },
     /// The local disk failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -111,6 +119,7 @@ impl ImageError {
             | Self::RateLimited { .. }
             | Self::Refused { .. }
             | Self::Layer { .. }
+            | Self::Containerd { .. }
             | Self::Io { .. } => "ErrImagePull",
         }
     }

@@ -1,6 +1,7 @@
 //! Container images: names, registries, archives, and the store of unpacked layers.
 
 pub mod config;
+pub mod contents;
 mod copy;
 pub mod digest;
 pub mod document;

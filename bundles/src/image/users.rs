@@ -1,5 +1,8 @@
 //! The users and groups that an image knows; what a container makes of them is `spec::user`'s to say.
 
+use std::io;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::merged::Stack;
@@ -48,6 +51,14 @@ pub const MAX_ID: u32 = i32::MAX as u32;
 const MAX_FILE: u64 = 1 << 20;
 
 impl Users {
+    /// Reads the files of an image from the directories of its layers, the topmost first.
+    ///
+    /// # Errors
+    /// When a directory can't be opened; what is wrong with the files is a [`problem`](Self::problem) of their own.
+    pub fn of_layers(layers: &[PathBuf]) -> io::Result<Self> {
+        Stack::open(layers).map(|stack| Self::read(&stack))
+    }
+
     /// Reads the files of an image from its layers, the topmost first.
     pub(crate) fn read(stack: &Stack) -> Self {
         let read = |path| stack.read(path, MAX_FILE).map(Option::unwrap_or_default);

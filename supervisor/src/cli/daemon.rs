@@ -8,7 +8,7 @@ use carob_core::registry::Grace;
 use clap::Args;
 
 use super::run::Output;
-use crate::backend::Backend;
+use crate::backend::Setup;
 use crate::daemon::{self, MetricsAddress, Settings};
 use crate::dirs::Dirs;
 
@@ -40,7 +40,7 @@ pub struct DaemonArgs {
 ///
 /// # Errors
 /// When there is a daemon already or the machine can't be prepared.
-pub async fn run(args: DaemonArgs, dirs: Dirs, backend: Backend) -> anyhow::Result<ExitCode> {
+pub async fn run(args: DaemonArgs, dirs: Dirs, setup: Setup) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         manifests: args.manifests,
         rescan: Duration::from_secs(20),
@@ -54,5 +54,5 @@ pub async fn run(args: DaemonArgs, dirs: Dirs, backend: Backend) -> anyhow::Resu
         }),
         json: args.output.is_some(),
     };
-    daemon::run(settings, dirs, &backend).await
+    daemon::run(settings, dirs, &setup).await
 }

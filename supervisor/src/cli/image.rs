@@ -7,13 +7,11 @@ use carob_bundles::image::error::ImageError;
 use carob_bundles::image::import::ImportOptions;
 use carob_bundles::image::overlay::Image;
 use carob_bundles::image::reference::Reference;
-use carob_bundles::image::store::Store;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 
 use super::summary;
-use crate::dirs::Dirs;
-use crate::images::{self, Step};
+use crate::images::{Images, Step};
 
 /// What `carob image` is told.
 #[derive(Debug, Args)]
@@ -57,8 +55,7 @@ enum ImageCommand {
 ///
 /// # Errors
 /// One sentence that names the image and the cause.
-pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&dirs.root)?;
+pub async fn image(args: ImageArgs, images: &Images) -> anyhow::Result<ExitCode> {
     match args.command {
         ImageCommand::Import { path, name } => {
             let name = name.map(|name| name.parse::<Reference>()).transpose()?;
@@ -66,7 +63,7 @@ pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
                 name,
                 ..ImportOptions::default()
             };
-            for image in store.import(&path, &options)? {
+            for image in images.import(&path, &options).await? {
                 if image.references.is_empty() {
                     println!("{}", image.id);
                 }
@@ -74,9 +71,9 @@ pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
                 image.references.iter().for_each(|name| println!("{name}"));
             }
         }
-        ImageCommand::Pull { images } => {
-            for image in images {
-                let pulled = pull(&store, &image.parse()?).await?;
+        ImageCommand::Pull { images: names } => {
+            for name in names {
+                let pulled = pull(images, &name.parse()?).await?;
                 println!(
                     "{}",
                     pulled
@@ -86,10 +83,10 @@ pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
                 );
             }
         }
-        ImageCommand::Ls => list(&store.list()?),
-        ImageCommand::Rm { images } => {
-            for image in images {
-                let removed = store.remove(&image)?;
+        ImageCommand::Ls => list(&images.list().await?),
+        ImageCommand::Rm { images: names } => {
+            for name in names {
+                let removed = images.remove(&name).await?;
                 removed
                     .untagged
                     .iter()
@@ -101,14 +98,15 @@ pub async fn image(args: ImageArgs, dirs: &Dirs) -> anyhow::Result<ExitCode> {
             }
         }
         ImageCommand::Inspect { image } => {
-            println!("{}", serde_json::to_string_pretty(&store.find(&image)?)?)
+            let image = images.find(&image).await?;
+            println!("{}", serde_json::to_string_pretty(&image)?)
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Pulls with a line that tells how far it is, on a terminal.
-async fn pull(store: &Store, reference: &Reference) -> Result<Image, ImageError> {
+async fn pull(images: &Images, reference: &Reference) -> Result<Image, ImageError> {
     let line = ProgressBar::new_spinner();
     let name = reference.to_string();
     line.set_message(format!("{name}: asking the registry"));
@@ -122,7 +120,7 @@ async fn pull(store: &Store, reference: &Reference) -> Result<Image, ImageError>
             line.tick();
         }
     };
-    let pulled = images::pull(store, reference, told).await;
+    let pulled = images.pull(reference, told).await;
     line.finish_and_clear();
     pulled
 }

@@ -8,6 +8,7 @@ mod explain;
 mod image;
 mod manifest;
 mod prune;
+mod pull;
 mod run;
 mod summary;
 
@@ -19,7 +20,9 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 pub use manifest::MAX as MANIFEST_MAX;
 
+use crate::backend::Setup;
 use crate::dirs::Dirs;
+use crate::images::Images;
 
 /// Carob itself failed, not the Pod (as with docker and podman).
 pub const EXIT_CAROB: u8 = 125;
@@ -43,6 +46,8 @@ pub struct Cli {
     state: PathBuf,
     #[command(flatten)]
     backend: backend::BackendArgs,
+    #[command(flatten)]
+    pull: pull::PullArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -95,6 +100,10 @@ impl Cli {
         if !cares {
             prune::warn_of_leftovers(&dirs)?;
         }
+        let setup = Setup {
+            backend: self.backend.backend(),
+            pulls: self.pull.settings(),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -102,11 +111,13 @@ impl Cli {
         // As a task of its own: the set's own future is polled with each task of a Pod.
         let command = local.spawn_local(async move {
             match self.command {
-                Command::Run(args) => run::run(args, dirs, self.backend.backend()).await,
-                Command::Daemon(args) => daemon::run(args, dirs, self.backend.backend()).await,
+                Command::Run(args) => run::run(args, dirs, setup).await,
+                Command::Daemon(args) => daemon::run(args, dirs, setup).await,
                 Command::Events(args) => events::events(&args, &dirs),
-                Command::Image(args) => image::image(args, &dirs).await,
-                Command::Prune => prune::prune(&dirs).await,
+                Command::Image(args) => {
+                    image::image(args, &Images::open(&dirs, &setup).await?).await
+                }
+                Command::Prune => prune::prune(&dirs, &setup).await,
                 Command::Check(_) | Command::Explain(_) => unreachable!("answered above"),
             }
         });

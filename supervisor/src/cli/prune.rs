@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::backend::Setup;
 use crate::dirs::Dirs;
 use crate::prune;
 
@@ -9,8 +10,8 @@ use crate::prune;
 ///
 /// # Errors
 /// When something can't be removed.
-pub async fn prune(dirs: &Dirs) -> anyhow::Result<ExitCode> {
-    let done = prune::prune(dirs).await?;
+pub async fn prune(dirs: &Dirs, setup: &Setup) -> anyhow::Result<ExitCode> {
+    let done = prune::prune(dirs, setup).await?;
     for line in &done {
         println!("removed {line}");
     }

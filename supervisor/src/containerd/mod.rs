@@ -4,6 +4,7 @@
 
 mod client;
 mod container;
+pub mod images;
 mod runtime;
 mod tasks;
 mod watch;

@@ -20,7 +20,7 @@ use carob_core::registry::Grace;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::backend::Backend;
+use crate::backend::Setup;
 use crate::dirs::Dirs;
 use crate::engine::Engine;
 use crate::registry::Registry;
@@ -54,13 +54,13 @@ pub struct Settings {
 ///
 /// # Errors
 /// When there is a daemon already or the machine can't be prepared.
-pub async fn run(settings: Settings, dirs: Dirs, backend: &Backend) -> anyhow::Result<ExitCode> {
+pub async fn run(settings: Settings, dirs: Dirs, setup: &Setup) -> anyhow::Result<ExitCode> {
     let _only = OnlyDaemon::begin(&dirs)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let notify = Notify::from_env();
-    let engine = Rc::new(Engine::open(dirs, backend).await?);
+    let engine = Rc::new(Engine::open(dirs, setup).await?);
     let registry = Registry::new(engine);
     let dirs = &registry.engine().dirs;
     let images = dirs.root.join("images");

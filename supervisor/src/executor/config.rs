@@ -84,7 +84,8 @@ impl Executor {
             machine: &self.engine.machine.kernel,
         };
         let spec = spec::container(&input).map_err(|e| CreateError::spec(&e))?;
-        let rootfs = self.engine.images.rootfs(&image, id, &dir).await;
+        let owner = self.owner();
+        let rootfs = self.engine.images.rootfs(&image, id, &dir, &owner).await;
         let rootfs = rootfs.map_err(CreateError::create)?;
         Ok((spec, rootfs))
     }

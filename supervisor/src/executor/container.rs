@@ -72,6 +72,10 @@ impl Executor {
                 id,
             }),
             Err(CreateError { reason, message }) => {
+                // One that can't be removed now goes with the Pod.
+                if let Err(error) = self.engine.images.remove_rootfs(&id).await {
+                    tracing::warn!(%error, "the root file system of a container stays");
+                }
                 self.forget(&id, &instance);
                 self.tell(Event::ContainerFailed {
                     container: instance.name,
@@ -262,12 +266,19 @@ impl Executor {
             // Without a sandbox there is no task; what it left was cleaned when its end was seen.
             Err(_) => Ok(()),
         };
+        let deleted = match deleted {
+            Ok(()) | Err(TaskError::NotFound(_) | TaskError::Gone(_)) => {
+                let removed = self.engine.images.remove_rootfs(&id).await;
+                removed.map_err(|error| TaskError::Refused(error.to_string()))
+            }
+            refused => refused,
+        };
         let Instance {
             name: container,
             attempt,
         } = instance.clone();
         match deleted {
-            Ok(()) | Err(TaskError::NotFound(_) | TaskError::Gone(_)) => {
+            Ok(()) => {
                 boundary();
                 self.forget(&id, &instance);
                 self.tell(Event::ContainerRemoved { container, attempt });
@@ -275,7 +286,9 @@ impl Executor {
             Err(
                 TaskError::Refused(message)
                 | TaskError::NotNow(message)
-                | TaskError::Exists(message),
+                | TaskError::Exists(message)
+                | TaskError::NotFound(message)
+                | TaskError::Gone(message),
             ) => self.tell(Event::ContainerRemoveFailed {
                 container,
                 attempt,

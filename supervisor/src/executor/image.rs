@@ -7,7 +7,7 @@ use carob_core::event::{Event, ImageFailure};
 use carob_core::pod::ImagePullPolicy;
 
 use super::{Executor, Source};
-use crate::images::Step;
+use crate::images::{Step, Wanted};
 use crate::watch::Update;
 
 impl Executor {
@@ -39,10 +39,15 @@ impl Executor {
                 });
             }
         };
+        let wanted = Wanted {
+            name: &image,
+            policy,
+            secrets: &self.pod.spec.image_pull_secrets,
+        };
         let ready = self
             .engine
             .images
-            .ensure(&image, policy, &self.owner(), told)
+            .ensure(&wanted, &self.owner(), told)
             .await;
         self.tell(match ready {
             Ok(ready) => {
@@ -84,6 +89,7 @@ fn failure(error: &ImageError) -> ImageFailure {
         | ImageError::RateLimited { .. }
         | ImageError::Refused { .. }
         | ImageError::Layer { .. }
+        | ImageError::Containerd { .. }
         | ImageError::Io { .. } => ImageFailure::ErrImagePull,
     }
 }

@@ -124,6 +124,9 @@ impl Effects for Executor {
 
     async fn close(&self) {
         self.runtime.close().await;
+        if let Err(error) = self.engine.images.release(&self.owner()).await {
+            tracing::warn!(%error, "what the Pod had of images stays until carob prune");
+        }
     }
 
     async fn run(self: Rc<Self>, action: Action) {

@@ -260,7 +260,10 @@ impl Executor {
         boundary();
         let left: Vec<Instance> = self.live.borrow().containers.values().cloned().collect();
         for instance in left {
-            self.forget(&self.id(&instance.name, instance.attempt), &instance);
+            let id = self.id(&instance.name, instance.attempt);
+            let removed = self.engine.images.remove_rootfs(&id).await;
+            removed.context("cannot remove a container's root file system")?;
+            self.forget(&id, &instance);
         }
         let bundles = self.engine.dirs.bundles().join(self.uid());
         remove_dir(&bundles).with_context(|| format!("cannot remove {bundles:?}"))?;

@@ -7,7 +7,7 @@ use oci_spec::image::Descriptor;
 use super::source::Source;
 use super::{Found, LayerFile, blob_path};
 use crate::image::digest::Digest;
-use crate::image::document::{self, Blob, Document, Manifest};
+use crate::image::document::{self, Blob, Document, MAX_DEPTH, Manifest};
 use crate::image::error::{ImageError, Result};
 use crate::image::platform::Host;
 use crate::image::reference::Reference;
@@ -16,8 +16,6 @@ use crate::image::reference::Reference;
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// A name or only a tag (OCI image specification, "pre-defined annotation keys").
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// An index may point to an index; no tool nests deeper.
-const MAX_DEPTH: usize = 3;
 
 /// The images of a layout for this machine.
 pub(super) fn images(source: &Source, index: &[u8], host: &Host) -> Result<Vec<Found>> {

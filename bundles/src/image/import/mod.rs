@@ -1,5 +1,6 @@
 //! Images from disk: OCI layouts as directories or archives, and what `docker save` writes.
 
+mod archive;
 mod docker;
 mod layout;
 mod source;
@@ -10,6 +11,7 @@ mod tests;
 use std::fs::File;
 use std::path::Path;
 
+pub use self::archive::{Archive, ArchiveImage};
 pub use self::source::Input;
 use self::source::Source;
 use super::config::{self, ParsedConfig};
@@ -78,26 +80,7 @@ impl Store {
 
     fn import_source(&self, source: &Source, options: &ImportOptions<'_>) -> Result<Vec<Image>> {
         let host = Host::current();
-        let mut found = if let Some(index) = source.document("index.json")? {
-            layout::images(source, &index, &host)?
-        } else if let Some(manifest) = source.document("manifest.json")? {
-            docker::images(source, &manifest)?
-        } else {
-            let reason =
-                "it is no OCI layout (no index.json) and no Docker archive (no manifest.json)";
-            return Err(ImageError::refused(source.name(), reason));
-        };
-        if let Some(name) = &options.name {
-            let [image] = &mut found[..] else {
-                let reason = format!(
-                    "it holds {} images, which cannot all get the name {name}",
-                    found.len()
-                );
-                return Err(ImageError::refused(source.name(), reason));
-            };
-            image.names = vec![name.clone()];
-        }
-        found
+        found(source, options.name.as_ref(), &host)?
             .into_iter()
             .map(|image| self.import_image(source, image, &host, options))
             .collect()
@@ -219,6 +202,29 @@ impl Store {
         });
         Ok(())
     }
+}
+
+/// The images of a source, the only one named `name` if that is given.
+fn found(source: &Source, name: Option<&Reference>, host: &Host) -> Result<Vec<Found>> {
+    let mut found = if let Some(index) = source.document("index.json")? {
+        layout::images(source, &index, host)?
+    } else if let Some(manifest) = source.document("manifest.json")? {
+        docker::images(source, &manifest)?
+    } else {
+        let reason = "it is no OCI layout (no index.json) and no Docker archive (no manifest.json)";
+        return Err(ImageError::refused(source.name(), reason));
+    };
+    if let Some(name) = name {
+        let [image] = &mut found[..] else {
+            let reason = format!(
+                "it holds {} images, which cannot all get the name {name}",
+                found.len()
+            );
+            return Err(ImageError::refused(source.name(), reason));
+        };
+        image.names = vec![name.clone()];
+    }
+    Ok(found)
 }
 
 /// An image within a source, not yet unpacked.

@@ -122,6 +122,14 @@ impl Credentials {
         Ok(())
     }
 
+    /// Adds others' logins; earlier ones stay.
+    pub fn add(&mut self, others: Self) {
+        self.everywhere = self.everywhere.take().or(others.everywhere);
+        for (place, login) in others.by_place {
+            self.by_place.entry(place).or_insert(login);
+        }
+    }
+
     /// The login for an image: that of the longest path which leads to it, as Kubernetes does.
     pub(super) fn find(&self, reference: &Reference) -> Option<&Login> {
         let registry = reference.registry();

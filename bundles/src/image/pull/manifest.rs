@@ -5,10 +5,9 @@ use reqwest::header::CONTENT_TYPE;
 use super::registry::{Asked, Registry};
 use crate::image::digest::Digest;
 use crate::image::document::{
-    self, Blob, DOCKER_INDEX, DOCKER_MANIFEST, Document, MAX_DOCUMENT, Manifest,
+    self, Blob, DOCKER_INDEX, DOCKER_MANIFEST, MAX_DEPTH, MAX_DOCUMENT, Manifest, Step,
 };
 use crate::image::error::{ImageError, Result};
-use crate::image::platform::Host;
 
 /// What a reference stands for.
 pub(super) struct Resolved {
@@ -17,12 +16,9 @@ pub(super) struct Resolved {
     pub manifest: Manifest,
 }
 
-/// An index may point to an index; no tool nests deeper.
-const MAX_DEPTH: usize = 3;
-
 impl Registry {
     /// Asks for the manifest, through indexes.
-    pub(super) async fn resolve(&self, host: &Host) -> Result<Resolved> {
+    pub(super) async fn resolve(&self) -> Result<Resolved> {
         let mut wanted = self.image.digest().cloned();
         let mut size = None;
         let mut documents = Vec::new();
@@ -43,27 +39,16 @@ impl Registry {
                 );
                 return Err(ImageError::refused(what, reason));
             }
-            let parsed = document::parse(&what, &bytes, media_type.as_deref())?;
-            let blob = Blob {
-                media_type: parsed.media_type(&bytes),
-                digest,
-                size: bytes.len() as u64,
-            };
+            let (blob, step) = document::follow(&what, &bytes, media_type.as_deref())?;
             documents.push((blob, bytes));
-            match parsed {
-                Document::Manifest(manifest) => {
+            match step {
+                Step::Image(manifest) => {
                     return Ok(Resolved {
                         documents,
                         manifest,
                     });
                 }
-                Document::Index(entries) => {
-                    let entry = host.choose(&entries).ok_or_else(|| {
-                        ImageError::refused(&what, format!("it has no image for {host}"))
-                    })?;
-                    let blob = document::blob(&what, entry)?;
-                    (wanted, size) = (Some(blob.digest), Some(blob.size));
-                }
+                Step::Document(blob) => (wanted, size) = (Some(blob.digest), Some(blob.size)),
             }
         }
         Err(ImageError::refused(

@@ -27,7 +27,8 @@ pub use self::credentials::{Credentials, Login};
 pub use self::hosts::DEFAULT_DIRECTORY as DEFAULT_HOSTS_DIRECTORY;
 pub use self::options::PullOptions;
 use self::partial::Partial;
-pub use self::remote::{Remote, RemoteImage};
+pub use self::remote::Remote;
+use super::contents::Contents;
 use super::digest::Digest;
 use super::document::Blob;
 use super::error::{IoContext, Result};
@@ -82,7 +83,7 @@ impl Store {
     async fn pull_layers(
         &self,
         remote: &Remote,
-        image: &RemoteImage,
+        image: &Contents,
         options: &PullOptions,
     ) -> Result<()> {
         // Unpacking threads outlive a dropped future, unless told.
@@ -103,32 +104,40 @@ impl Store {
                 };
                 layer.run()
             });
-        in_parallel(options.parallel, pulls.collect()).await
+        let mut pulls = InParallel::start(options.parallel, pulls.collect());
+        while let Some(done) = pulls.next().await {
+            done?;
+        }
+        Ok(())
     }
 }
 
-/// Does several things, so many at a time, until all are done or one has failed; dropped, they all stop.
-///
-/// # Errors
-/// The first one's.
-pub async fn in_parallel<F>(at_once: usize, works: Vec<F>) -> Result<()>
-where
-    F: Future<Output = Result<()>> + Send + 'static,
-{
-    let turns = Arc::new(Semaphore::new(at_once.max(1)));
-    let mut tasks = JoinSet::new();
-    for work in works {
-        let turns = turns.clone();
-        tasks.spawn(async move {
-            // Never closed.
-            let _turn = turns.acquire_owned().await;
-            work.await
-        });
+/// Several things under way, so many at a time. Dropped, they all stop.
+pub struct InParallel(JoinSet<Result<usize>>);
+
+impl InParallel {
+    /// Starts them. Must run on a tokio runtime.
+    pub fn start<F>(at_once: usize, works: Vec<F>) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let turns = Arc::new(Semaphore::new(at_once.max(1)));
+        let mut tasks = JoinSet::new();
+        for (number, work) in works.into_iter().enumerate() {
+            let turns = turns.clone();
+            tasks.spawn(async move {
+                // Never closed.
+                let _turn = turns.acquire_owned().await;
+                work.await.map(|()| number)
+            });
+        }
+        Self(tasks)
     }
-    while let Some(result) = tasks.join_next().await {
-        joined(result)?;
+
+    /// The number of the next one that is done; `None` when all are.
+    pub async fn next(&mut self) -> Option<Result<usize>> {
+        self.0.join_next().await.map(joined)
     }
-    Ok(())
 }
 
 /// One layer on its way.

@@ -7,8 +7,8 @@ use super::blob::Sink;
 use super::manifest::Resolved;
 use super::options::PullOptions;
 use super::registry::Registry;
-use crate::image::config::{self, ImageConfig, ParsedConfig};
-use crate::image::digest::Digest;
+use crate::image::config::{self, ParsedConfig};
+use crate::image::contents::Contents;
 use crate::image::document::Blob;
 use crate::image::error::{ImageError, Result};
 use crate::image::import::check_layers;
@@ -21,40 +21,6 @@ use crate::image::reference::Reference;
 pub struct Remote {
     registry: Arc<Registry>,
     options: PullOptions,
-}
-
-/// What an image is, checked; its layers are yet to be received.
-#[derive(Debug)]
-pub struct RemoteImage {
-    /// The documents that lead to the image for this machine and what they are: that which the name stands for
-    /// first, its manifest last. Never empty.
-    pub documents: Vec<(Blob, Vec<u8>)>,
-    /// What the manifest says of the configuration.
-    pub config_blob: Blob,
-    /// The configuration as it is.
-    pub config_bytes: Vec<u8>,
-    /// The same, read.
-    pub config: ImageConfig,
-    /// The base first.
-    pub layers: Vec<Blob>,
-    /// Digests of the layers uncompressed; as many.
-    pub diff_ids: Vec<Digest>,
-}
-
-impl RemoteImage {
-    /// What the image's name stands for: an index or a manifest.
-    #[must_use]
-    pub fn target(&self) -> &Blob {
-        &self.documents[0].0
-    }
-
-    /// Bytes of configuration, manifest and layers.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        let layers = self.layers.iter().map(|layer| layer.size).sum::<u64>();
-        let manifest = self.documents.last().map_or(0, |(blob, _)| blob.size);
-        layers + manifest + self.config_blob.size
-    }
 }
 
 impl Remote {
@@ -73,12 +39,12 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Store::pull`](crate::image::store::Store::pull).
-    pub async fn resolve(&self) -> Result<RemoteImage> {
+    pub async fn resolve(&self) -> Result<Contents> {
         let host = Host::current();
         let Resolved {
             documents,
             manifest,
-        } = self.registry.resolve(&host).await?;
+        } = self.registry.resolve().await?;
         let config_bytes = self
             .registry
             .blob(&manifest.config.digest, manifest.config.size)
@@ -106,7 +72,7 @@ impl Remote {
                 .map(|layer| (layer.digest.clone(), layer.size))
                 .collect(),
         });
-        Ok(RemoteImage {
+        Ok(Contents {
             documents,
             config_blob: manifest.config,
             config_bytes,

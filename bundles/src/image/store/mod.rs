@@ -90,7 +90,8 @@ impl Store {
     }
 
     /// Where unnamed files may be put that are too large for memory.
-    pub(crate) fn spool_directory(&self) -> PathBuf {
+    #[must_use]
+    pub fn spool_directory(&self) -> PathBuf {
         self.path("tmp")
     }
 

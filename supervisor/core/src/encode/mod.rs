@@ -67,6 +67,10 @@ fn spec(spec: &PodSpec) -> Value {
         ("hostNetwork", json!(spec.host_network)),
         ("hostPID", json!(spec.host_pid)),
         ("hostname", json!(spec.hostname)),
+        (
+            "imagePullSecrets",
+            list(&spec.image_pull_secrets, |name| json!({ "name": name })),
+        ),
         ("initContainers", list(&spec.init_containers, container)),
         ("restartPolicy", json!(spec.restart_policy)),
         ("shareProcessNamespace", json!(spec.share_process_namespace)),

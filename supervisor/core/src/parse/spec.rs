@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::container::{Surroundings, container};
 use super::field::Field;
 use super::findings::Unique;
-use super::names::dns_label;
+use super::names::{dns_label, dns_subdomain};
 use super::network::{dns, host_alias};
 use super::object::Object;
 use super::restart::restart_policy;
@@ -71,6 +71,11 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
     PodSpec {
         init_containers,
         containers,
+        image_pull_secrets: o
+            .list("imagePullSecrets")
+            .iter()
+            .filter_map(pull_secret)
+            .collect(),
         restart_policy: o
             .text("restartPolicy")
             .and_then(|f| restart_policy(&f))
@@ -103,6 +108,17 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
             .map(|f| pod_security(&f, host))
             .unwrap_or_default(),
     }
+}
+
+/// The name of a Secret. The API server lets one pass that has none.
+fn pull_secret(field: &Field<'_>) -> Option<String> {
+    field.object(NONE, |o| {
+        let name = o.text("name");
+        if name.is_none() {
+            field.warn("it names no Secret");
+        }
+        name?.checked(dns_subdomain).map(str::to_owned)
+    })?
 }
 
 fn process_namespace(o: &mut Object<'_, '_>) -> (bool, bool) {

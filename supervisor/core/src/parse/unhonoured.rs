@@ -68,12 +68,6 @@ pub(super) const POD_SPEC: Others = &[
         Unsupported("it evicts without asking; remove the field"),
     ),
     ("hostnameOverride", Unsupported("use hostname")),
-    (
-        "imagePullSecrets",
-        Unsupported(
-            "it has no cluster to read Secrets from; remove the field and log in on the machine",
-        ),
-    ),
     ("nodeName", ONE_MACHINE),
     ("nodeSelector", NO_CONSTRAINTS),
     (

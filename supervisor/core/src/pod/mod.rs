@@ -84,6 +84,9 @@ pub struct PodSpec {
     pub init_containers: Vec<Container>,
     /// At least one.
     pub containers: Vec<Container>,
+    /// Names of Secrets with logins for the containers' images, the first to be tried first.
+    #[serde(default)]
+    pub image_pull_secrets: Vec<String>,
     /// When a container that ended is started again.
     pub restart_policy: RestartPolicy,
     /// Who goes last when the machine is short of something; higher is more important. What has none has 0, as if no
@@ -129,6 +132,7 @@ impl PodSpec {
         Self {
             init_containers: Vec::new(),
             containers,
+            image_pull_secrets: Vec::new(),
             restart_policy: RestartPolicy::default(),
             priority: 0,
             termination_grace_period_seconds: Self::DEFAULT_GRACE_SECONDS,

@@ -145,6 +145,7 @@ const FIELDS: &[(&str, &str)] = &[
          supplementalGroupsPolicy sysctls windowsOptions",
     ),
     ("spec.containers[0].resources", "claims limits requests"),
+    ("spec.imagePullSecrets[0]", "name"),
     ("spec.dnsConfig", "nameservers options searches"),
     ("spec.dnsConfig.options[0]", "name value"),
     ("spec.hostAliases[0]", "hostnames ip"),

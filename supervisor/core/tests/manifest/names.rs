@@ -151,7 +151,6 @@ fn b37_unsupported_fields_are_named() {
         "affinity: {nodeAffinity: {}}",
         "topologySpreadConstraints: [{}]",
         "runtimeClassName: gvisor",
-        "imagePullSecrets: [{name: s}]",
         "ephemeralContainers: [{name: d}]",
         "resourceClaims: [{name: r}]",
         "resources: {limits: {cpu: 1}}",

@@ -500,6 +500,7 @@ fn spec(volumes: BTreeMap<String, VolumeSource>) -> impl Strategy<Value = PodSpe
                 PodSpec {
                     init_containers: init.into_iter().map(|c| named(c, true)).collect(),
                     containers: app.into_iter().map(|c| named(c, false)).collect(),
+                    image_pull_secrets: hosts.0.iter().cloned().collect(),
                     restart_policy,
                     termination_grace_period_seconds: times.0.into(),
                     active_deadline_seconds: times.1,

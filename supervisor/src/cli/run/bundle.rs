@@ -20,7 +20,7 @@ use tokio::net::unix::pipe::{self, Receiver};
 
 use super::human::Human;
 use super::session::{Session, Signals, View};
-use crate::backend::Backend;
+use crate::backend::Setup;
 use crate::dirs::Dirs;
 use crate::executor::{Source, Streams, read_bundle};
 use crate::life::Life;
@@ -36,7 +36,7 @@ pub async fn run(
     as_json: bool,
     timeout: Option<Duration>,
     dirs: Dirs,
-    backend: Backend,
+    setup: Setup,
 ) -> anyhow::Result<ExitCode> {
     let mut names = Vec::new();
     let mut by_name = BTreeMap::new();
@@ -75,8 +75,8 @@ pub async fn run(
         ),
     };
     let source = Source::Bundles(by_name, streams);
-    let life = Life::begin(&dirs, pod, source, Origin::Run, &backend.home())?;
-    let session = Session::start(dirs, &backend, vec![life], view, signals).await?;
+    let life = Life::begin(&dirs, pod, source, Origin::Run, &setup.backend.home())?;
+    let session = Session::start(dirs, &setup, vec![life], view, signals).await?;
     session.until_done(timeout).await
 }
 

@@ -17,7 +17,7 @@ use carob_core::registry::Origin;
 use clap::{Args, ValueEnum};
 
 use super::manifest;
-use crate::backend::{Backend, Home};
+use crate::backend::{Home, Setup};
 use crate::dirs::Dirs;
 use crate::engine::Engine;
 use crate::executor::Source;
@@ -69,19 +69,19 @@ pub enum Output {
 ///
 /// # Errors
 /// When the Pods can't be started at all; their own failures are exit codes.
-pub async fn run(args: RunArgs, dirs: Dirs, backend: Backend) -> anyhow::Result<ExitCode> {
+pub async fn run(args: RunArgs, dirs: Dirs, setup: Setup) -> anyhow::Result<ExitCode> {
     if !args.bundle.is_empty() {
-        return bundle::run(&args.bundle, args.json, args.timeout, dirs, backend).await;
+        return bundle::run(&args.bundle, args.json, args.timeout, dirs, setup).await;
     }
     let signals = Signals::listen()?;
     let lives = match &args.file {
-        Some(file) => of_manifest(file, args.adopt, &dirs, &backend.home())?,
-        None => adopt::all(&dirs, &backend.home())?,
+        Some(file) => of_manifest(file, args.adopt, &dirs, &setup.backend.home())?,
+        None => adopt::all(&dirs, &setup.backend.home())?,
     };
     if lives.is_empty() {
         eprintln!("carob: no Pod was left behind");
         // What Pods share may have been.
-        Engine::open(dirs, &backend).await?.close().await?;
+        Engine::open(dirs, &setup).await?.close().await?;
         return Ok(ExitCode::SUCCESS);
     }
     let pods = || lives.iter().map(|life| &life.pod);
@@ -96,7 +96,7 @@ pub async fn run(args: RunArgs, dirs: Dirs, backend: Backend) -> anyhow::Result<
             return Err(error.into());
         }
     };
-    Session::start(dirs, &backend, lives, view, signals)
+    Session::start(dirs, &setup, lives, view, signals)
         .await?
         .until_done(args.timeout)
         .await

@@ -18,7 +18,7 @@ use super::bundle::Passthrough;
 use super::human::Human;
 use super::json::Json;
 use crate::actor::AtEnd;
-use crate::backend::Backend;
+use crate::backend::Setup;
 use crate::cli::EXIT_TIMEOUT;
 use crate::dirs::Dirs;
 use crate::engine::Engine;
@@ -105,12 +105,12 @@ impl Session {
     /// When the machine can't be prepared: then new Pods are forgotten and others are left as they were.
     pub async fn start(
         dirs: Dirs,
-        backend: &Backend,
+        setup: &Setup,
         lives: Vec<Life>,
         view: View,
         signals: Signals,
     ) -> anyhow::Result<Self> {
-        let (engine, runtimes) = match prepare(dirs, backend, &lives).await {
+        let (engine, runtimes) = match prepare(dirs, setup, &lives).await {
             Ok(prepared) => prepared,
             Err(error) => {
                 Life::abandon(lives)?;
@@ -248,13 +248,13 @@ impl Session {
 /// What all Pods share, and what runs the containers of each.
 async fn prepare(
     dirs: Dirs,
-    backend: &Backend,
+    setup: &Setup,
     lives: &[Life],
 ) -> anyhow::Result<(Rc<Engine>, Vec<Rc<dyn PodRuntime>>)> {
     for life in lives {
         life.forget_old_logs(&dirs)?;
     }
-    let engine = Engine::open(dirs, backend).await?;
+    let engine = Engine::open(dirs, setup).await?;
     let mut runtimes = Vec::new();
     for life in lives {
         runtimes.push(engine.runtime.pod(PodName::of(&life.pod)).await?);
