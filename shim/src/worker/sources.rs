@@ -176,7 +176,7 @@ impl Staging {
         }
         let clone = open_tree(rustix::fs::CWD, source, flags)?;
         if let Some((users, recursive)) = users {
-            guard::map_ids(&clone, users, recursive)?;
+            guard::map_ids(&clone, users, recursive).map_err(|cause| unmappable(source, &cause))?;
         }
         let target = self.directory.join(self.clones.to_string());
         self.clones += 1;
@@ -189,6 +189,13 @@ impl Staging {
         move_mount(&clone, "", rustix::fs::CWD, &target, flags)?;
         Ok(target)
     }
+}
+
+fn unmappable(source: &Path, cause: &io::Error) -> io::Error {
+    io::Error::other(format!(
+        "the owners of {} can't be mapped: {cause}: its file system or this kernel may know no id-mapped mounts",
+        source.display()
+    ))
 }
 
 /// Gives binds that are to be mapped a mapped clone as their source, and in a user namespace all others a clone.

@@ -11,12 +11,12 @@ pub fn process_state(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// The memory that a process has, in KiB.
+/// The memory that a process has of its own, in KiB: parts of its program come and go as the machine has room.
 pub fn memory_of(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let size = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix("RssAnon:"))
         .and_then(|size| size.split_whitespace().next());
     size.and_then(|size| size.parse().ok()).expect("a number")
 }
