@@ -36,6 +36,14 @@ impl Backend {
 }
 
 impl Home {
+    /// What a container's ID begins with in the Pod's status (`containerID: NAME://…`).
+    pub fn runtime_name(&self) -> &'static str {
+        match self {
+            Self::Embedded => "carob",
+            Self::Containerd(_) => "containerd",
+        }
+    }
+
     /// The options that name it.
     pub fn options(&self) -> String {
         match self {

@@ -24,6 +24,24 @@ fn mount_points(mountinfo: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// True when the kernel has killed a process of this cgroup for want of memory: the count `oom_kill` of cgroups v2
+/// (`memory.events`) and v1 (`memory.oom_control`, Linux 4.13).
+pub fn had_oom_kill(cgroup: &str) -> bool {
+    directories(cgroup).iter().any(|dir| {
+        ["memory.events", "memory.oom_control"].iter().any(|file| {
+            let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
+            oom_kills(&text) > 0
+        })
+    })
+}
+
+fn oom_kills(text: &str) -> u64 {
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0)
+}
+
 /// Removes the cgroup, its descendants and then its empty ancestors, in every hierarchy. What still has a
 /// process in it stays.
 pub fn remove(cgroup: &str) {
@@ -82,6 +100,13 @@ fn collect(dir: &Path, pids: &mut std::collections::BTreeSet<i32>) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kills_are_counted_by_both_versions() {
+        let v1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n";
+        let v2 = "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\noom_group_kill 0\n";
+        assert_eq!((oom_kills(v1), oom_kills(v2), oom_kills("")), (2, 1, 0));
+    }
 
     #[test]
     fn mount_points_of_both_versions() {

@@ -22,6 +22,7 @@ pub mod network;
 mod objects;
 mod private;
 pub mod probe;
+mod process_tree;
 mod prune;
 mod record;
 pub mod registry;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::backend::Setup;
+use crate::backend::{Home, Setup};
 use crate::cgroup;
+use crate::containerd::{Client, remove_all};
 use crate::dirs::Dirs;
 use crate::images::Images;
 use crate::network::{Network, NetworkConfig};
@@ -28,7 +29,8 @@ pub fn leftovers(dirs: &Dirs) -> anyhow::Result<Vec<Known>> {
         .collect())
 }
 
-/// Removes all of what is left and returns a line for each thing removed.
+/// Removes all of what is left and returns a line for each thing removed. A Pod whose record is damaged is looked for in
+/// the backend of `setup`.
 ///
 /// # Errors
 /// When something can't be removed; what could be is gone then.
@@ -42,7 +44,8 @@ pub async fn prune(dirs: &Dirs, setup: &Setup) -> anyhow::Result<Vec<String>> {
             continue;
         };
         let name = known.name.clone().unwrap_or_else(|| known.uid.clone());
-        prune_pod(dirs, &known, &network, &volumes)
+        let home = known.home.clone().unwrap_or_else(|| setup.backend.home());
+        prune_pod(dirs, &known.uid, &home, &network, &volumes)
             .await
             .with_context(|| format!("cannot clean up Pod {name}"))?;
         claim.release()?;
@@ -77,35 +80,48 @@ pub async fn prune(dirs: &Dirs, setup: &Setup) -> anyhow::Result<Vec<String>> {
 
 async fn prune_pod(
     dirs: &Dirs,
-    known: &Known,
+    uid: &str,
+    home: &Home,
     network: &Network,
     volumes: &Volumes,
 ) -> anyhow::Result<()> {
-    let bundles = dirs.bundles().join(&known.uid);
-    let tasks = subdirectories(&bundles)?;
-    let shim = connect(&tasks).await;
-    for bundle in &tasks {
-        end_task(dirs, &known.uid, bundle, shim.as_ref()).await?;
+    let bundles = dirs.bundles().join(uid);
+    match home {
+        Home::Embedded => end_tasks(dirs, uid, &bundles).await?,
+        Home::Containerd(place) => {
+            let (client, _) = Client::connect(place).await?;
+            remove_all(&client, uid).await?;
+        }
     }
-    if let Some(shim) = &shim {
-        // Without containers it ends by itself; one that has gone already is as good.
-        let _ = shim.shutdown("", true).await;
-    }
-    let cgroup = dirs.pod_cgroup(&known.uid);
+    let cgroup = dirs.pod_cgroup(uid);
     cgroup::kill_all(&cgroup).context("cannot kill what runs in its cgroup")?;
-    network.detach(&known.uid).await?;
-    volumes.remove_pod(&known.uid)?;
+    network.detach(uid).await?;
+    volumes.remove_pod(uid)?;
     remove_dir(&bundles)?;
     cgroup::remove(&cgroup);
-    let socket = dirs.event_socket(&known.uid);
+    let socket = dirs.event_socket(uid);
     match fs::remove_file(&socket) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             return Err(e).with_context(|| format!("cannot remove {socket:?}"));
         }
         _ => {}
     }
-    remove_dir(&dirs.pipes(&known.uid))?;
-    remove_logs(dirs, &known.uid)
+    remove_dir(&dirs.pipes(uid))?;
+    remove_logs(dirs, uid)
+}
+
+/// Ends what our own shims have of a Pod.
+async fn end_tasks(dirs: &Dirs, uid: &str, bundles: &Path) -> anyhow::Result<()> {
+    let tasks = subdirectories(bundles)?;
+    let shim = connect(&tasks).await;
+    for bundle in &tasks {
+        end_task(dirs, uid, bundle, shim.as_ref()).await?;
+    }
+    if let Some(shim) = &shim {
+        // Without containers it ends by itself; one that has gone already is as good.
+        let _ = shim.shutdown("", true).await;
+    }
+    Ok(())
 }
 
 fn remove_dir(dir: &Path) -> anyhow::Result<()> {

@@ -18,9 +18,8 @@ fn up(name: &str) -> Value {
 
 /// The inits of all containers of this world: process IDs and start times.
 pub fn inits(home: &Home) -> BTreeSet<(String, String)> {
-    let pods = entries(&home.state().join("bundles"));
-    let bundles = pods.iter().flat_map(|pod| entries(pod));
-    let pids = bundles.map(|bundle| fs::read_to_string(bundle.join("init.pid")).unwrap());
+    let bundles = home.bundles().into_iter();
+    let pids = bundles.map(|bundle| home.init_pid(&bundle));
     pids.map(|pid| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
@@ -92,11 +91,9 @@ fn an_exit_that_nobody_saw_has_its_code_and_its_time() {
     });
     let run = home.start_json(&pod("unseen", spec));
     run.wait_pod("running", |pod| pod.is_running("main"));
-    let init = entries(&home.state().join("bundles"))
-        .iter()
-        .map(|pod| fs::read_to_string(pod.join("main.0/init.pid")).unwrap())
-        .next_back()
-        .unwrap();
+    let bundles = home.bundles();
+    let main = bundles.iter().find(|bundle| bundle.ends_with("main.0"));
+    let init = home.init_pid(main.unwrap());
     home.kill(run);
     fs::write(door.join("open"), "").unwrap();
     until("it has ended", || {

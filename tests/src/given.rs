@@ -35,6 +35,12 @@ pub fn images() -> PathBuf {
     required("CAROB_IMAGES").into()
 }
 
+/// The directory of the tasks of the containerd that runs the containers, when one does.
+pub fn tasks() -> Option<PathBuf> {
+    let state = env::var_os("CAROB_CONTAINERD_STATE")?;
+    Some(Path::new(&state).join("io.containerd.runtime.v2.task/carob"))
+}
+
 /// Host and port of a registry that has them.
 pub fn registry() -> String {
     required("CAROB_REGISTRY")

@@ -118,16 +118,39 @@ impl Home {
         self.start_json(pod).finish()
     }
 
-    /// The shims that serve this world: their arguments name its state directory.
+    /// The bundles of all containers of this world.
+    pub fn bundles(&self) -> Vec<PathBuf> {
+        let pods = entries(&self.state().join("bundles")).into_iter();
+        pods.flat_map(|pod| entries(&pod)).collect()
+    }
+
+    /// The process ID of a container's init, as its runtime left it in a bundle: in this one, or in containerd's.
+    pub fn init_pid(&self, bundle: &Path) -> String {
+        let dir = match given::tasks() {
+            Some(tasks) => {
+                tasks.join(fs::read_to_string(bundle.join("carob-id")).expect("it has an ID"))
+            }
+            None => bundle.to_owned(),
+        };
+        fs::read_to_string(dir.join("init.pid")).expect("it has a process")
+    }
+
+    /// The shims that serve this world: their arguments name its state directory, or the container that containerd
+    /// started them with.
     pub fn shims(&self) -> Vec<Pid> {
         let state = self.state().display().to_string();
+        let bundles = self.bundles().into_iter();
+        let ids: Vec<String> = bundles
+            .filter_map(|bundle| fs::read_to_string(bundle.join("carob-id")).ok())
+            .collect();
         entries(Path::new("/proc"))
             .iter()
             .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
             .filter(|pid: &i32| {
                 let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 let command = String::from_utf8_lossy(&command);
-                command.contains("containerd-shim-carob-v1") && command.contains(&state)
+                let ours = command.contains(&state) || ids.iter().any(|id| command.contains(id));
+                command.contains("containerd-shim-") && ours
             })
             .map(Pid::from_raw)
             .collect()

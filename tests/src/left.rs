@@ -8,6 +8,7 @@ use std::process::Command;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::given;
 use crate::witness::{Seen, Witness, entries};
 
 /// A line for each thing of the supervisors whose directories lie below `dir`.
@@ -23,6 +24,7 @@ pub(crate) fn of(dir: &Path, witness: &Witness) -> Vec<String> {
     left.extend(cgroups(&seen));
     left.extend(network(&seen));
     left.extend(files(dir));
+    left.extend(tasks(dir));
     for socket in seen.sockets.iter().filter(|socket| socket.exists()) {
         left.push(format!("socket {}", socket.display()));
     }
@@ -75,6 +77,18 @@ fn processes(dir: &Path, seen: &Seen) -> Vec<String> {
             name.bytes().all(|b| b.is_ascii_digit()) && name != *this
         })
         .filter_map(|path| of_us(path))
+        .collect()
+}
+
+/// What containerd has of ours.
+fn tasks(dir: &Path) -> Vec<String> {
+    let tasks = given::tasks().map(|tasks| entries(&tasks));
+    let ours = |task: &PathBuf| {
+        let config = fs::read_to_string(task.join("config.json")).unwrap_or_default();
+        config.contains(&*dir.to_string_lossy())
+    };
+    let left = tasks.into_iter().flatten().filter(ours);
+    left.map(|task| format!("task {}", task.display()))
         .collect()
 }
 

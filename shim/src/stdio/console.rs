@@ -10,8 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
-use super::Output;
-use super::sink::Stream;
+use super::{Output, Stream};
 use crate::ready;
 
 /// How much is copied at a time, in bytes.

@@ -5,9 +5,7 @@
 //! shim reads ([`pump`]) and writes to a [`sink`]. A terminal is copied both ways ([`console`]).
 
 mod console;
-mod crilog;
 mod fifo;
-mod file;
 mod logger;
 mod pump;
 mod sink;
@@ -19,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use crate::reap::Children;
 
+pub use carob_log::Stream;
 pub use console::Size;
-pub use sink::Stream;
 pub use target::{Target, TargetError};
 
 use console::Console;

@@ -8,7 +8,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
-use super::sink::{Shared, Stream};
+use super::Stream;
+use super::sink::Shared;
 use crate::ready;
 
 /// How much is read at a time, in bytes. On the stack, so that an idle stream costs nothing.

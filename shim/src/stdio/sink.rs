@@ -4,28 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::crilog::CriLog;
-use super::file::LogFile;
-use super::target::Limits;
-
-/// Which of a process' outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output, or the terminal.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-impl Stream {
-    /// As Kubernetes' log format has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
-}
+use carob_log::{CriLog, Limits, LogFile, Stream};
 
 /// Something that takes output and never fails or blocks for long: what can't be written is counted.
 pub enum Sink {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use carob_log::Limits;
+
 /// The longest URI that is taken, in bytes.
 const LONGEST: usize = 4096;
 
@@ -28,25 +30,6 @@ pub enum Target {
         /// When it is rotated.
         limits: Limits,
     },
-}
-
-/// When a log file is rotated, and how many are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The largest size of one file, in bytes.
-    pub max_size: u64,
-    /// How many files there are at most, the current one included.
-    pub max_files: u32,
-}
-
-impl Default for Limits {
-    /// The kubelet's defaults: `containerLogMaxSize` 10Mi, `containerLogMaxFiles` 5.
-    fn default() -> Self {
-        Self {
-            max_size: 10 << 20,
-            max_files: 5,
-        }
-    }
 }
 
 /// Why a URI is not taken.

@@ -2,6 +2,7 @@
 
 mod backend;
 mod check;
+mod cri_log;
 mod daemon;
 mod events;
 mod explain;
@@ -66,6 +67,9 @@ enum Command {
     Image(image::ImageArgs),
     /// Show what happened to the Pods in the last hour
     Events(events::EventsArgs),
+    /// Write a container's log for a shim that can't
+    #[command(hide = true)]
+    CriLog(cri_log::CriLogArgs),
     /// Clean up what killed supervisors left behind
     Prune,
 }
@@ -90,6 +94,7 @@ impl Cli {
         match self.command {
             Command::Check(args) => return check::check(&args),
             Command::Explain(args) => return explain::explain(&args),
+            Command::CriLog(args) => return cri_log::run(&args),
             _ => {}
         }
         let dirs = Dirs::prepare(&self.root, &self.state)?;
@@ -118,7 +123,9 @@ impl Cli {
                     image::image(args, &Images::open(&dirs, &setup).await?).await
                 }
                 Command::Prune => prune::prune(&dirs, &setup).await,
-                Command::Check(_) | Command::Explain(_) => unreachable!("answered above"),
+                Command::Check(_) | Command::Explain(_) | Command::CriLog(_) => {
+                    unreachable!("answered above")
+                }
             }
         });
         local.block_on(&runtime, command)?

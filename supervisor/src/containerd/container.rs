@@ -6,7 +6,7 @@ use anyhow::Context;
 use containerd_client::services::v1::container::Runtime;
 use containerd_client::services::v1::{
     Container, CreateContainerRequest, DeleteContainerRequest, DeleteTaskRequest, KillRequest,
-    UpdateContainerRequest, WaitRequest,
+    ListContainersRequest, UpdateContainerRequest, WaitRequest,
 };
 use containerd_client::tonic::{Code, Status};
 use prost_types::Any;
@@ -111,7 +111,6 @@ pub async fn remove(client: &Client, id: &str) -> anyhow::Result<()> {
         // Whether it has is told by its removal.
         let _ = ended.await;
     }
-    let words = |status: Status| anyhow::anyhow!("{}", status.message());
     absent_is_fine(delete_task(client, id).await)
         .map_err(words)
         .with_context(|| format!("containerd does not remove the task {id}"))?;
@@ -119,6 +118,39 @@ pub async fn remove(client: &Client, id: &str) -> anyhow::Result<()> {
         .await
         .map_err(words)
         .with_context(|| format!("containerd does not remove the container {id}"))
+}
+
+/// Ends all containers of a Pod, and removes all of them.
+///
+/// # Errors
+/// containerd's own words when something of them stays.
+pub async fn remove_all(client: &Client, uid: &str) -> anyhow::Result<()> {
+    let message = ListContainersRequest {
+        filters: vec![format!("labels.{UID:?}=={uid:?}")],
+    };
+    let listed = client.ask(QUICK, message, |services, request| async move {
+        services.containers().list(request).await
+    });
+    let listed = listed.await.map_err(words);
+    let mut containers = listed
+        .context("containerd does not list its containers")?
+        .containers;
+    // Those that joined the sandbox's namespaces first.
+    containers.sort_by_key(|container| std::cmp::Reverse(created(container)));
+    for container in containers {
+        remove(client, &container.id).await?;
+    }
+    Ok(())
+}
+
+fn created(container: &Container) -> (i64, i32) {
+    container
+        .created_at
+        .map_or((0, 0), |at| (at.seconds, at.nanos))
+}
+
+fn words(status: Status) -> anyhow::Error {
+    anyhow::anyhow!("{}", status.message())
 }
 
 /// Removes a task that has ended.

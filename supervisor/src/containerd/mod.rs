@@ -6,6 +6,7 @@ mod client;
 mod container;
 pub mod images;
 mod runtime;
+mod shim;
 mod tasks;
 mod watch;
 
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ConnectError, QUICK, SLOW, Version};
+pub use container::remove_all;
 pub use runtime::Containerd;
 
 /// Where containerd listens by default.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::container;
+use super::shim::ShimKind;
 use super::tasks::ContainerdTasks;
 use super::{Client, ConnectError, Settings, Version};
 use crate::runtime::{PodName, PodRuntime, Runtime, RuntimeError, TaskEvent, Tasks};
@@ -45,7 +46,7 @@ impl Runtime for Containerd {
         let tasks = ContainerdTasks {
             client: self.client.clone(),
             pod,
-            runtime: self.settings.runtime.clone(),
+            shim: ShimKind::of(&self.settings.runtime),
             sink: self.sink.clone(),
         };
         Ok(Rc::new(ContainerdPod {

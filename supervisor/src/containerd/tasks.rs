@@ -1,6 +1,6 @@
 //! A Pod's tasks, asked of containerd: its Tasks service in place of a shim's own.
 
-use std::rc::Rc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use containerd_client::services::v1::{
@@ -13,29 +13,34 @@ use containerd_client::types::v1::{self, Status as Stage};
 use jiff::Timestamp;
 use prost_types::Any;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::client::{Client, QUICK, SLOW};
 use super::container;
+use super::shim::ShimKind;
 use super::watch;
+use crate::process_tree::kill_tree;
 use crate::runtime::{
     CreateTask, ExecTask, Exited, PROCESS_TYPE, PodName, Process, TaskError, TaskEvent, TaskState,
-    Tasks, stream_uris,
+    Tasks,
 };
 
 /// The tasks of one Pod.
 #[derive(Clone)]
 pub struct ContainerdTasks {
+    /// containerd.
     pub client: Client,
+    /// The Pod.
     pub pod: PodName,
-    /// containerd's name for the shim.
-    pub runtime: Rc<str>,
+    /// What runs them.
+    pub shim: ShimKind,
     /// Hears how containers end.
     pub sink: mpsc::UnboundedSender<TaskEvent>,
 }
 
 impl From<Status> for TaskError {
     fn from(status: Status) -> Self {
-        let message = status.message().to_owned();
+        let message = unwrapped(status.message()).to_owned();
         match status.code() {
             Code::NotFound => Self::NotFound(message),
             Code::AlreadyExists => Self::Exists(message),
@@ -45,11 +50,31 @@ impl From<Status> for TaskError {
     }
 }
 
+/// Between two looks at a task that containerd is making for someone else.
+const PAUSE: Duration = Duration::from_millis(20);
+/// So often it is looked at.
+const LOOKS: u32 = 6_000;
+
+/// True when containerd is just making this task, or undoing it, for a supervisor that was killed while it asked: it
+/// has the task's directory, and not yet the task.
+fn is_under_way(status: &Status) -> bool {
+    let message = status.message();
+    message.contains("mkdir ") && message.contains(": file exists")
+}
+
+/// What the shim said, without what containerd says around it.
+fn unwrapped(message: &str) -> &str {
+    let message = message.strip_suffix(": unknown").unwrap_or(message);
+    let around = "failed to create shim task: ";
+    message.strip_prefix(around).unwrap_or(message)
+}
+
 #[async_trait(?Send)]
 impl Tasks for ContainerdTasks {
     async fn create(&self, task: CreateTask) -> Result<i32, TaskError> {
-        container::record(&self.client, &self.pod, &self.runtime, &task).await?;
-        let [stdin, stdout, stderr] = stream_uris(&task.stdio);
+        let task = self.shim.adapted(task).map_err(TaskError::Refused)?;
+        container::record(&self.client, &self.pod, self.shim.name(), &task).await?;
+        let [stdin, stdout, stderr] = self.shim.stream_uris(&task).map_err(TaskError::Refused)?;
         let rootfs = task.rootfs.mounts.into_iter().map(|mount| Mount {
             r#type: mount.kind,
             source: mount.source,
@@ -65,15 +90,30 @@ impl Tasks for ContainerdTasks {
             terminal: task.terminal,
             ..CreateTaskRequest::default()
         };
-        let created = self
-            .client
-            .ask(SLOW, message, |services, request| async move {
-                services.tasks().create(request).await
-            });
-        Ok(created.await?.pid as i32)
+        let id = message.container_id.clone();
+        for _ in 0..LOOKS {
+            let created = self
+                .client
+                .ask(SLOW, message.clone(), |services, request| async move {
+                    services.tasks().create(request).await
+                });
+            match created.await {
+                Err(status) if is_under_way(&status) => {}
+                created => return Ok(created?.pid as i32),
+            }
+            if self.state(&id).await.is_ok() {
+                return Err(TaskError::Exists(format!("there is a task {id}")));
+            }
+            sleep(PAUSE).await;
+        }
+        Err(TaskError::Refused(format!(
+            "containerd has been making or removing the task {id} for {} s",
+            (PAUSE * LOOKS).as_secs()
+        )))
     }
 
     async fn exec(&self, task: ExecTask) -> Result<(), TaskError> {
+        let process = self.shim.marked(task.process).map_err(TaskError::Refused)?;
         let message = ExecProcessRequest {
             container_id: task.id,
             exec_id: task.exec_id,
@@ -81,7 +121,7 @@ impl Tasks for ContainerdTasks {
             stderr: task.stderr,
             spec: Some(Any {
                 type_url: PROCESS_TYPE.to_owned(),
-                value: task.process,
+                value: process,
             }),
             ..ExecProcessRequest::default()
         };
@@ -115,6 +155,10 @@ impl Tasks for ContainerdTasks {
     }
 
     async fn kill(&self, process: Process<'_>, signal: u32, all: bool) -> Result<(), TaskError> {
+        // containerd passes `all` on only for a container.
+        if all && !process.exec_id.is_empty() {
+            return self.kill_exec(process).await;
+        }
         let message = KillRequest {
             container_id: process.id.to_owned(),
             exec_id: process.exec_id.to_owned(),
@@ -177,12 +221,21 @@ impl Tasks for ContainerdTasks {
         Ok(())
     }
 
-    fn watch(&self, id: &str) {
-        watch::watch(self.clone(), id.to_owned());
+    fn watch(&self, id: &str, cgroup: &str) {
+        watch::watch(self.clone(), id.to_owned(), cgroup.to_owned());
     }
 }
 
 impl ContainerdTasks {
+    /// SIGKILL to an exec and all that it started.
+    async fn kill_exec(&self, process: Process<'_>) -> Result<(), TaskError> {
+        let TaskState::Running { pid } = self.look(process).await? else {
+            return Err(TaskError::NotFound("the process has ended".to_owned()));
+        };
+        kill_tree(pid).map_err(|errno| TaskError::Refused(format!("cannot kill {pid}: {errno}")))
+    }
+
+    /// How far a process is.
     pub async fn look(&self, process: Process<'_>) -> Result<TaskState, TaskError> {
         let message = GetRequest {
             container_id: process.id.to_owned(),

@@ -10,16 +10,23 @@ use tokio::task;
 use tokio::time::sleep;
 
 use super::tasks::ContainerdTasks;
+use crate::cgroup;
 use crate::runtime::{Exited, Process, TaskError, TaskEvent, TaskState, Tasks};
 
 /// Between two looks at a task whose shim has broken off, while containerd cleans up after it.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tells the Pod when a container has ended, once.
-pub fn watch(tasks: ContainerdTasks, id: String) {
+/// Tells the Pod when a container has ended, once, and first whether the kernel killed something of it: its cgroup is
+/// there until its task is removed.
+pub fn watch(tasks: ContainerdTasks, id: String, cgroup: String) {
     task::spawn_local(async move {
         let event = match tasks.wait(Process::init(&id)).await {
-            Ok(Exited { status, at }) => TaskEvent::Exit { id, status, at },
+            Ok(Exited { status, at }) => {
+                if status != 0 && cgroup::had_oom_kill(&cgroup) {
+                    let _ = tasks.sink.send(TaskEvent::Oom { id: id.clone() });
+                }
+                TaskEvent::Exit { id, status, at }
+            }
             Err(error) => TaskEvent::Lost {
                 id,
                 why: error.to_string(),

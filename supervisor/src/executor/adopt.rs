@@ -166,7 +166,7 @@ impl Executor {
         match found {
             TaskState::Created { .. } => {}
             TaskState::Running { pid } => {
-                tasks.watch(&id);
+                tasks.watch(&id, &self.container_cgroup(&instance));
                 let at = started_at(pid).unwrap_or_else(Timestamp::now);
                 self.started(&instance, pid, at);
             }

@@ -221,7 +221,7 @@ impl Executor {
         let tasks = self.tasks()?;
         let started = task::start(&*tasks, id).await;
         if started.is_ok() {
-            tasks.watch(id);
+            tasks.watch(id, &self.container_cgroup(instance));
         } else {
             // Nobody waits for what never ran; whatever this leaves goes with the sandbox.
             let init = Process::init(id);

@@ -47,7 +47,7 @@ impl Life {
         let journal = Rc::new(RefCell::new(journal));
         let _ = outbox.send(Event::Node {
             host_ips: vec![engine.machine.host_ip],
-            runtime: "carob".to_owned(),
+            runtime: engine.home.runtime_name().to_owned(),
         });
         let executor = Rc::new(Executor::new(
             engine.clone(),

@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{Record, RecordError, durable_path, record_path, try_lock};
+use crate::backend::Home;
 use crate::dirs::Dirs;
 use crate::private;
 
@@ -22,6 +23,8 @@ pub struct Known {
     pub uid: String,
     /// `namespace/name`, when its record can be read.
     pub name: Option<String>,
+    /// Where its containers are, when its record can be read.
+    pub home: Option<Home>,
     /// A supervisor has it.
     pub running: bool,
     /// It is through and kept to be looked at.
@@ -88,6 +91,7 @@ pub fn list(dirs: &Dirs) -> Result<Vec<Known>, RecordError> {
             // One that is damaged loses its name but not its cleaning.
             let record = Record::load(dirs, &uid).ok();
             let ended = record.as_ref().is_some_and(|r| r.ended.is_some());
+            let home = record.as_ref().map(|record| record.home.clone());
             let name = record.map(|record| {
                 let meta = record.pod.metadata;
                 format!("{}/{}", meta.namespace, meta.name)
@@ -95,6 +99,7 @@ pub fn list(dirs: &Dirs) -> Result<Vec<Known>, RecordError> {
             Ok(Known {
                 uid,
                 name,
+                home,
                 running,
                 ended,
             })

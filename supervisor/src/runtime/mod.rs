@@ -137,7 +137,7 @@ pub trait Tasks {
     /// [`TaskError::Gone`] when what served it went before it could answer, which is what was wanted.
     async fn shutdown(&self, id: &str, now: bool) -> Result<(), TaskError>;
 
-    /// From now on the end of a container that was started is told as a [`TaskEvent`]. Where events come by themselves
-    /// there is nothing to do.
-    fn watch(&self, _id: &str) {}
+    /// From now on the end of a container that was started is told as a [`TaskEvent`]; `cgroup` is the container's.
+    /// Where events come by themselves there is nothing to do.
+    fn watch(&self, _id: &str, _cgroup: &str) {}
 }

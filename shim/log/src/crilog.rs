@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::file::LogFile;
-use super::sink::Stream;
-use super::target::Limits;
+use super::{Limits, LogFile, Stream};
 
 /// The longest text of one line in bytes (containerd's `max_container_log_line_size`).
 const LONGEST: usize = 16384;
