@@ -28,8 +28,9 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::{JoinSet, LocalSet};
 
-/// How long the last copies of records may take to be written after the last Pod is ready.
-const SETTLE: Duration = Duration::from_secs(5);
+/// After this the copies of the records are written, and the threads that wrote them have ended (tokio keeps them for
+/// 10 s).
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// A runtime in which everything succeeds at once.
 struct Nothing {

@@ -5,6 +5,8 @@
 
 mod known;
 mod mirror;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;

@@ -175,6 +175,8 @@ impl PodState {
     /// again; without it, a container that was being started is removed without its grace period.
     pub fn resume(&mut self) {
         self.memory.in_flight.clear();
+        // Records of before volumes outlived their sandbox do not tell of them.
+        self.observed.volumes |= self.observed.sandbox.is_some();
         for container in self.memory.containers.values_mut() {
             container.signals = Signals::default();
             if container.pre_stop == PreStop::Running {

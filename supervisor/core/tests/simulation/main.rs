@@ -1,7 +1,8 @@
 //! Simulated lives of random Pods: fake clock, runtime and supervisor crashes; invariants after every step.
 //!
 //! `cargo test -p carob-core --test simulation` lives 100,000 of them. `LIVES=1000000` lives more,
-//! `SEED=17` lives one again, makes it smaller if it fails, and prints what happened.
+//! `SEED=17` lives one again, makes it smaller if it fails, and prints what happened. A fuzzer makes lives up in
+//! `supervisor/core/fuzz`.
 //!
 //! What befalls them (`scenario`, `world`, `calls`): deletions with any grace, at any time and several;
 //! calls that are slow, fail, or leave half of what they make; exits, also before the start is known; OOM;
