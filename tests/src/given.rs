@@ -97,6 +97,8 @@ fn stamp() -> String {
             .iter()
             .map(|name| images().join(name).join("index.json")),
     );
+    // With containerd, the images are its own.
+    let place = env::var("CAROB_CONTAINERD_STATE").unwrap_or_default();
     files
         .map(|file| {
             let meta = fs::metadata(&file).unwrap_or_else(|e| panic!("{file:?}: {e}"));
@@ -107,6 +109,7 @@ fn stamp() -> String {
                 meta.mtime_nsec()
             )
         })
+        .chain([place])
         .collect()
 }
 
