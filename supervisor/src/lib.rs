@@ -20,6 +20,7 @@ mod machine;
 pub mod metrics;
 pub mod network;
 mod objects;
+pub mod pressure;
 mod private;
 pub mod probe;
 mod process_tree;

@@ -58,8 +58,16 @@ impl Machine {
         self.start_with(&["--metrics-address", "none"])
     }
 
+    /// Whatever this machine is short of, no Pod is evicted for it.
     pub fn start_with(&self, more: &[&str]) -> Program {
-        self.home.start_command(self.command().args(more), b"")
+        self.start_defended(&[&["--eviction-hard", ""], more].concat())
+    }
+
+    pub fn start_defended(&self, more: &[&str]) -> Program {
+        let mut command = self.command();
+        // Nor is an image removed.
+        command.args(["--image-gc-high-threshold", "100"]);
+        self.home.start_command(command.args(more), b"")
     }
 
     /// Takes the manifests away, waits until their Pods are gone, and ends the daemon.

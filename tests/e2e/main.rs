@@ -23,6 +23,7 @@ mod kill;
 mod links;
 mod manifests;
 mod metrics;
+mod pressure;
 mod privileges;
 mod probes;
 mod pulls;

@@ -26,6 +26,19 @@ pub enum Event {
         grace_seconds: Option<u64>,
     },
 
+    /// The machine can't keep the Pod. It fails with the reason `Evicted`; that it is being deleted already only gets
+    /// shorter by it.
+    Evict {
+        /// For the status and the event.
+        message: String,
+        /// Seconds between the stop signal and SIGKILL, at least 1.
+        grace_seconds: u64,
+        /// It goes for others' sake: it gets the condition `DisruptionTarget`.
+        disruption: bool,
+        /// It was not let in at all (`rejectPod`, pkg/kubelet/kubelet.go).
+        rejected: bool,
+    },
+
     /// Answers `CreateSandbox`: namespaces, network and volumes are there.
     SandboxCreated {
         /// Which sandbox.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use carob_core::registry::Grace;
 use clap::Args;
 
+use super::eviction::EvictionArgs;
 use super::run::Output;
 use crate::backend::Setup;
 use crate::daemon::{self, MetricsAddress, Settings};
@@ -31,6 +32,8 @@ pub struct DaemonArgs {
     /// How many of these are for critical Pods alone, after the others (priority 2000000000 and above)
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     shutdown_grace_period_critical: u64,
+    #[command(flatten)]
+    eviction: EvictionArgs,
     /// Print each change of a Pod as one JSON line, as Kubernetes' watch has it
     #[arg(short, long, value_enum)]
     output: Option<Output>,
@@ -41,7 +44,10 @@ pub struct DaemonArgs {
 /// # Errors
 /// When there is a daemon already or the machine can't be prepared.
 pub async fn run(args: DaemonArgs, dirs: Dirs, setup: Setup) -> anyhow::Result<ExitCode> {
+    let (pressure, within) = args.eviction.settings()?;
     let settings = Settings {
+        pressure,
+        within,
         manifests: args.manifests,
         rescan: Duration::from_secs(20),
         metrics: args.metrics_address.unwrap_or_default(),

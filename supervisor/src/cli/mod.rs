@@ -5,6 +5,7 @@ mod check;
 mod cri_log;
 mod daemon;
 mod events;
+mod eviction;
 mod explain;
 mod image;
 mod manifest;

@@ -23,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use crate::backend::Setup;
 use crate::dirs::Dirs;
 use crate::engine::Engine;
+use crate::pressure::{self, Pressure};
 use crate::registry::Registry;
 use crate::stats::Hierarchies;
 use crate::stats::node::Node;
@@ -46,6 +47,10 @@ pub struct Settings {
     pub metrics: MetricsAddress,
     /// How long Pods have to end with the machine, by priority; none to leave them running.
     pub shutdown: Option<Vec<Grace>>,
+    /// How the machine is defended.
+    pub pressure: pressure::Settings,
+    /// The cgroup whose memory and process IDs are defended, instead of the machine's.
+    pub within: Option<String>,
     /// Print each change of a Pod as a line.
     pub json: bool,
 }
@@ -64,15 +69,18 @@ pub async fn run(settings: Settings, dirs: Dirs, setup: &Setup) -> anyhow::Resul
     let registry = Registry::new(engine);
     let dirs = &registry.engine().dirs;
     let images = dirs.root.join("images");
-    let node = Node::new(Hierarchies::detect()?, &dirs.root, &images, None);
+    let within = settings.within.clone();
+    let node = Node::new(Hierarchies::detect()?, &dirs.root, &images, within);
+    let node = Arc::new(node);
     let adopted = Rc::new(Cell::new(false));
-    let _metrics = served::serve(settings.metrics, &registry, &Arc::new(node), &adopted).await?;
+    let _metrics = served::serve(settings.metrics, &registry, &node, &adopted).await?;
     let mut changes = registry.watch(registry.list().1)?;
     for stranded in registry.adopt()? {
         let (pod, reason) = (stranded.name, stranded.reason);
         tracing::error!("Pod {pod} can't go on: {reason}; `carob prune` removes it");
     }
     adopted.set(true);
+    let _pressure = Pressure::begin(settings.pressure.clone(), registry.clone(), node)?;
     let mut manifests = Manifests::new(settings.manifests.clone())?;
     manifests.sync(&registry);
     notify.tell(&format!("READY=1\n{}", status(&registry, &manifests)));

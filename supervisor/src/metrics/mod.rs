@@ -22,3 +22,4 @@ pub use health::{Check, Checks};
 pub use kubelet::Metrics;
 pub use scrape::Scrape;
 pub use server::{MetricsServer, ServerError};
+pub(crate) use target::PodTarget;

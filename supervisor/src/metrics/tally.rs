@@ -217,6 +217,7 @@ fn stopping<'a>(
             (None, Some(stop)) => match stop.cause {
                 StopCause::Deleted => "deleted",
                 StopCause::DeadlineExceeded => "deadline_exceeded",
+                StopCause::Evicted => "evicted",
                 StopCause::Finished => "finished",
                 StopCause::SandboxChanged | StopCause::SandboxLost => "sandbox_changed",
                 StopCause::RestartAll => "restart_all",

@@ -20,6 +20,10 @@ pub struct PodTarget {
     pub cgroup: String,
     /// The machine's end of its interface; none in the machine's network.
     pub veth: Option<String>,
+    /// What it has on disk.
+    pub dir: PathBuf,
+    /// Its logs.
+    pub logs: PathBuf,
     /// Those that run.
     pub containers: Vec<ContainerTarget>,
 }
@@ -48,7 +52,8 @@ impl PodTarget {
         live.map(|object| Self::of(object, dirs, network)).collect()
     }
 
-    fn of(object: &PodObject, dirs: &Dirs, network: &Network) -> Self {
+    /// One Pod.
+    pub fn of(object: &PodObject, dirs: &Dirs, network: &Network) -> Self {
         let (pod, meta) = (&object.pod, &object.pod.metadata);
         let cgroup = dirs.pod_cgroup(&meta.uid);
         let dir = dirs.pods().join(&meta.uid);
@@ -65,7 +70,9 @@ impl PodTarget {
             uid: meta.uid.clone(),
             containers: containers.collect(),
             veth: (!pod.spec.host_network).then(|| network.interface(&meta.uid)),
+            logs: dirs.pod_logs(&meta.namespace, &meta.name, &meta.uid),
             cgroup,
+            dir,
         }
     }
 }

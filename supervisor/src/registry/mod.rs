@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use carob_core::event::Event;
+use carob_core::eviction::{self, NodeCondition};
 use carob_core::pod::Pod;
 use carob_core::registry::{self, Origin, Present, TooOld, Wanted};
 use jiff::{SignedDuration, Timestamp};
@@ -41,6 +42,7 @@ struct Shared {
     latest: watch::Sender<u64>,
     /// The machine goes down, and the Pods with it.
     ending: Cell<bool>,
+    conditions: RefCell<Vec<NodeCondition>>,
 }
 
 /// What became of a Pod that someone wants.
@@ -92,6 +94,7 @@ impl Registry {
             pods: RefCell::new(Pods::new(start)),
             latest: watch::Sender::new(start),
             ending: Cell::new(false),
+            conditions: RefCell::default(),
         }))
     }
 
@@ -224,6 +227,30 @@ impl Registry {
         pods.entries().all(|entry| entry.kept.is_some())
     }
 
+    /// What the machine is short of: not every Pod may begin then.
+    pub fn set_conditions(&self, conditions: Vec<NodeCondition>) {
+        self.0.conditions.replace(conditions);
+    }
+
+    /// What the machine is short of.
+    pub fn conditions(&self) -> Vec<NodeCondition> {
+        self.0.conditions.borrow().clone()
+    }
+
+    /// Tells a Pod's actor of something; false when it is through.
+    pub fn tell_pod(&self, uid: &str, event: Event) -> bool {
+        let pods = self.0.pods.borrow();
+        let entry = pods.get(uid).filter(|entry| entry.kept.is_none());
+        entry.is_some_and(|entry| entry.inbox.send(event).is_ok())
+    }
+
+    /// True for a Pod whose end is decided and of which something is left.
+    pub fn is_ending(&self, uid: &str) -> bool {
+        let pods = self.0.pods.borrow();
+        let entry = pods.get(uid).filter(|entry| entry.kept.is_none());
+        entry.is_some_and(|entry| entry.object.status.phase.is_terminal())
+    }
+
     /// What all Pods share.
     pub fn engine(&self) -> &Rc<Engine> {
         &self.0.engine
@@ -231,12 +258,22 @@ impl Registry {
 
     fn begin(&self, pod: Pod, origin: Origin) -> Result<(), ApplyError> {
         let dirs = &self.0.engine.dirs;
-        let life = Life::begin(dirs, pod, Source::Manifest, origin, &self.0.engine.home)?;
+        let mut life = Life::begin(dirs, pod, Source::Manifest, origin, &self.0.engine.home)?;
         if let Err(error) = life.forget_old_logs(dirs) {
             if let Err(left) = Life::abandon(vec![life]) {
                 tracing::warn!(error = %left, "a Pod that never began is left behind");
             }
             return Err(ApplyError::Logs(sentence(&error)));
+        }
+        if let Err(rejection) = eviction::admit(&life.pod, &self.conditions()) {
+            let now = life.clock.now();
+            let rejected = Event::Evict {
+                message: rejection.message,
+                grace_seconds: 1,
+                disruption: false,
+                rejected: true,
+            };
+            life.state.observe(&life.pod, rejected, now);
         }
         self.enter(life);
         Ok(())

@@ -6,7 +6,7 @@ use super::{Outcome, Planner};
 use crate::action::{Action, Target};
 use crate::backoff::RETRY;
 use crate::pod::Container;
-use crate::state::{SandboxStage, Stage, Stop, StopCause};
+use crate::state::{Evicted, SandboxStage, Stage, Stop, StopCause};
 use crate::status::{DEADLINE_MESSAGE, PodEvent};
 
 impl Planner<'_> {
@@ -20,6 +20,13 @@ impl Planner<'_> {
             self.begin_stop(StopCause::Finished);
         } else if changing && self.memory.delete.is_some() {
             self.begin_stop(StopCause::Deleted);
+        } else if changing && let Some(evicted) = self.memory.eviction.clone() {
+            self.begin_stop(StopCause::Evicted);
+            self.tell(PodEvent::warning(
+                self.now,
+                Evicted::REASON,
+                evicted.message,
+            ));
         } else if changing && self.is_past_deadline() {
             self.begin_stop(StopCause::DeadlineExceeded);
             let event = PodEvent::normal(self.now, "DeadlineExceeded", DEADLINE_MESSAGE);
@@ -38,6 +45,9 @@ impl Planner<'_> {
         if let (Some(stop), Some(delete)) = (&mut self.memory.stop, self.memory.delete) {
             stop.kill_at = stop.kill_at.min(delete.kill_at);
             stop.force |= delete.force;
+        }
+        if let (Some(stop), Some(evicted)) = (&mut self.memory.stop, &self.memory.eviction) {
+            stop.kill_at = stop.kill_at.min(evicted.kill_at);
         }
     }
 

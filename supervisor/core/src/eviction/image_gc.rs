@@ -140,7 +140,8 @@ impl ImageGc {
             }
         }
         let available = disk.available.min(disk.capacity);
-        if disk.capacity == 0 {
+        // 100 is a kubelet's way to say never.
+        if disk.capacity == 0 || policy.high_percent >= 100 {
             return plan;
         }
         let share = |percent: u64| u128::from(disk.capacity) * u128::from(percent) / 100;

@@ -48,7 +48,7 @@ fn amounts<'m>(o: &mut Object<'_, 'm>, list: &'static str) -> Vec<(&'m str, Fiel
             ));
         }
         if name == "ephemeral-storage" {
-            field.ignore("not measured yet; nothing is evicted for it");
+            field.warn("`carob daemon` evicts for it, `carob run` does not");
         }
         Some((name, field, amount))
     };

@@ -23,6 +23,9 @@ pub struct Memory {
     pub in_flight: Vec<Action>,
     /// The deletion that was asked for.
     pub delete: Option<Delete>,
+    /// The machine can't keep it.
+    #[serde(default)]
+    pub eviction: Option<Evicted>,
     /// The stop that is going on or done.
     pub stop: Option<Stop>,
     /// The number of the next sandbox.
@@ -43,6 +46,32 @@ pub struct Memory {
     pub final_phase: Option<Phase>,
     /// Entries for the event log that no decision has handed out yet.
     pub outbox: Vec<PodEvent>,
+}
+
+/// Why the machine can't keep a Pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// For people.
+    pub message: String,
+    /// End of the grace period.
+    pub kill_at: Mono,
+    /// It goes for others' sake.
+    pub disruption: bool,
+    /// It was not let in at all.
+    pub rejected: bool,
+}
+
+impl Evicted {
+    /// The `reason` of the status and the event.
+    pub const REASON: &str = "Evicted";
+
+    /// What the status says.
+    pub fn status_message(&self) -> String {
+        match self.rejected {
+            true => format!("Pod was rejected: {}", self.message),
+            false => self.message.clone(),
+        }
+    }
 }
 
 /// A deletion asked for.
@@ -74,6 +103,8 @@ pub enum StopCause {
     Deleted,
     /// `activeDeadlineSeconds` have passed.
     DeadlineExceeded,
+    /// The machine is short of something.
+    Evicted,
     /// Its sandbox ended; a new one follows.
     SandboxChanged,
     /// Its sandbox ended and `restartPolicy: Never` forbids a new one.
@@ -218,6 +249,7 @@ impl Memory {
             start_time: now.wall,
             in_flight: Vec::new(),
             delete: None,
+            eviction: None,
             stop: None,
             next_sandbox: 0,
             sandbox_create: None,

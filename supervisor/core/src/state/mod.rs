@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 pub use lifecycle::{Kill, KillCause, PostStart, PreStop, ProbeOutcome, ProbeRecord, Ticks};
 pub(crate) use lifecycle::{TakenOver, Tick};
 pub use memory::{
-    ConditionRecord, ContainerMemory, Delete, Memory, Signals, Starting, Stop, StopCause, Waiting,
+    ConditionRecord, ContainerMemory, Delete, Evicted, Memory, Signals, Starting, Stop, StopCause,
+    Waiting,
 };
 pub use observed::{
     ContainerRecord, EndCause, Ended, ImageRecord, Instance, Observed, SandboxRecord, SandboxStage,

@@ -87,6 +87,14 @@ pub(super) fn generate(
 ) -> Vec<PodCondition> {
     let ready = ready(pod, init, main, phase);
     let restarting = could_restart_all(pod).then(|| restarting_all(phase, observed, memory));
+    let evicted = memory
+        .eviction
+        .as_ref()
+        .filter(|evicted| evicted.disruption);
+    let disruption = evicted.map(|evicted| Draft {
+        message: Some(evicted.message.clone()),
+        ..Draft::because(true, "TerminationByKubelet")
+    });
     let drafts = [
         (
             "PodReadyToStartContainers",
@@ -97,9 +105,11 @@ pub(super) fn generate(
         ("ContainersReady", ready),
         ("PodScheduled", Draft::new(true)),
     ];
+    let disruption = disruption.map(|draft| ("DisruptionTarget", draft));
     drafts
         .into_iter()
         .chain(restarting.map(|draft| (RESTARTING_ALL, draft)))
+        .chain(disruption)
         .map(|(kind, draft)| PodCondition {
             kind: kind.to_owned(),
             status: if draft.holds {

@@ -22,7 +22,7 @@ pub use pod_event::{EventType, PodEvent};
 pub use time::Time;
 
 use crate::pod::{Pod, QosClass};
-use crate::state::{Memory, Observed, StopCause};
+use crate::state::{Evicted, Memory, Observed, StopCause};
 use crate::time::Now;
 
 /// Message of a Pod that outlived its `activeDeadlineSeconds` (active_deadline.go).
@@ -150,15 +150,13 @@ pub(crate) fn generate(
         now,
     );
     container_statuses.sort_by(|a, b| a.name.cmp(&b.name));
-    let late = memory
-        .stop
-        .is_some_and(|s| s.cause == StopCause::DeadlineExceeded);
+    let (reason, message) = why(memory).unzip();
     let list = |ips: &[IpAddr]| ips.iter().map(|&ip| Ip { ip }).collect();
     PodStatus {
         phase,
         conditions,
-        message: late.then(|| DEADLINE_MESSAGE.to_owned()),
-        reason: late.then(|| "DeadlineExceeded".to_owned()),
+        message,
+        reason,
         host_ip: observed.host_ips.first().copied(),
         host_ips: list(&observed.host_ips),
         pod_ip: observed.pod_ips.first().copied(),
@@ -167,5 +165,19 @@ pub(crate) fn generate(
         init_container_statuses,
         container_statuses,
         qos_class: QosClass::of(&pod.spec),
+    }
+}
+
+/// Why the Pod as a whole was failed, in a word and for people.
+fn why(memory: &Memory) -> Option<(String, String)> {
+    match memory.stop?.cause {
+        StopCause::DeadlineExceeded => {
+            Some(("DeadlineExceeded".to_owned(), DEADLINE_MESSAGE.to_owned()))
+        }
+        StopCause::Evicted => {
+            let evicted = memory.eviction.as_ref()?;
+            Some((Evicted::REASON.to_owned(), evicted.status_message()))
+        }
+        _ => None,
     }
 }

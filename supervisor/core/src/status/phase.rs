@@ -34,7 +34,10 @@ fn by_containers(
         return phase;
     }
     let cause = memory.stop.map(|s| s.cause);
-    if cause == Some(StopCause::DeadlineExceeded) {
+    if matches!(
+        cause,
+        Some(StopCause::DeadlineExceeded | StopCause::Evicted)
+    ) {
         return Phase::Failed;
     }
     // An instance that ended and is not started again, by restart policy.

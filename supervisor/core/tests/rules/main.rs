@@ -7,6 +7,7 @@ mod backoff;
 mod conditions;
 mod containers;
 mod event_log;
+mod eviction;
 mod hooks;
 mod init;
 mod phase;

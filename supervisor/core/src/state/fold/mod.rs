@@ -6,7 +6,7 @@ mod container;
 mod image;
 mod sandbox;
 
-use super::{ContainerMemory, ContainerRecord, Delete, PodState};
+use super::{ContainerMemory, ContainerRecord, Delete, Evicted, PodState};
 use crate::action::Action;
 use crate::event::Event;
 use crate::pod::Pod;
@@ -29,6 +29,23 @@ pub(super) fn fold(state: &mut PodState, pod: &Pod, event: Event, now: Now) -> b
             fold.state.observed.runtime = runtime;
         }
         Event::DeleteRequested { grace_seconds } => fold.delete(grace_seconds),
+        Event::Evict {
+            message,
+            grace_seconds,
+            disruption,
+            rejected,
+        } => {
+            let kill_at = now.mono.plus_secs(grace_seconds.max(1));
+            let evicted = Evicted {
+                message,
+                kill_at,
+                disruption,
+                rejected,
+            };
+            let eviction = &mut fold.state.memory.eviction;
+            let before = eviction.get_or_insert(evicted);
+            before.kill_at = before.kill_at.min(kill_at);
+        }
         Event::SandboxCreated { .. }
         | Event::SandboxFailed { .. }
         | Event::VolumesFailed { .. }
