@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use carob::cli::{Cli, EXIT_CAROB};
 use carob::sentence::sentence;
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::read() {
+        Ok(Some(cli)) => cli,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => return failed(&error),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_env("CAROB_LOG")
@@ -18,9 +21,11 @@ fn main() -> ExitCode {
         .init();
     match cli.run() {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("carob: {}", sentence(&error));
-            ExitCode::from(EXIT_CAROB)
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("carob: {}", sentence(error));
+    ExitCode::from(EXIT_CAROB)
 }

@@ -93,6 +93,52 @@ fn the_unit_is_what_systemd_takes() {
 }
 
 #[test]
+fn the_configuration_says_where_each_value_comes_from() {
+    let machine = Machine::new();
+    let manifests = machine.manifests.to_str().unwrap();
+    let text = format!("[daemon]\nmanifests = {manifests:?}\nshutdown_grace_period = 7\n");
+    let file = machine.home.file("config.toml", text);
+    let file = file.to_str().unwrap();
+    let shown = machine
+        .home
+        .carob(&["config", "--config", file, "--shutdown-grace-period", "9"]);
+    let shown = shown.expect(0).out();
+    let root = machine.home.root();
+    for line in [
+        format!("root = \"{}\"  # command line", root.display()),
+        "backend = \"embedded\"  # default".to_owned(),
+        format!("daemon.manifests = {manifests:?}  # {file}:2"),
+        "daemon.shutdown_grace_period = 9  # command line".to_owned(),
+        "daemon.leave_running = false  # default".to_owned(),
+    ] {
+        assert!(shown.contains(&line), "{line}\n{shown}");
+    }
+    // The daemon does what it says.
+    machine.write("web.yaml", &[up("web")]);
+    let args = [
+        "daemon",
+        "-o",
+        "json",
+        "--metrics-address",
+        "none",
+        "--config",
+        file,
+    ];
+    let daemon = machine.home.start(&args);
+    running(&daemon, "web");
+    machine.end(daemon, &["web"]);
+    let wrong = machine.home.file("wrong.toml", "[daemon]\nmanifest = 1\n");
+    let said = machine
+        .home
+        .carob(&["config", "--config", wrong.to_str().unwrap()]);
+    let said = said.expect(125).err();
+    assert!(
+        said.contains("wrong.toml:2: manifest is no setting; did you mean manifests?"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_restart_of_the_daemon_is_not_the_end_of_the_machine() {
     let machine = Machine::new();
     machine.write("web.yaml", &[up("web")]);

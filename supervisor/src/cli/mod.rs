@@ -2,6 +2,7 @@
 
 mod backend;
 mod check;
+mod config;
 mod cri_log;
 mod daemon;
 mod events;
@@ -14,10 +15,12 @@ mod pull;
 mod run;
 mod summary;
 
+use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 pub use manifest::MAX as MANIFEST_MAX;
@@ -46,6 +49,9 @@ pub struct Cli {
     /// Where what a reboot ends is kept; supervisors with different ones don't see each other
     #[arg(long, global = true, default_value = "/run/carob", env = "CAROB_STATE")]
     state: PathBuf,
+    /// The configuration file: defaults for these options and those of the daemon (/etc/carob/config.toml if there is one)
+    #[arg(long, global = true, value_name = "FILE", env = "CAROB_CONFIG")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     backend: backend::BackendArgs,
     #[command(flatten)]
@@ -60,6 +66,8 @@ enum Command {
     Run(run::RunArgs),
     /// Keep the Pods of this machine: those of a directory of manifests, and those that were left behind
     Daemon(daemon::DaemonArgs),
+    /// Print the configuration in effect, and where each value comes from
+    Config(daemon::DaemonArgs),
     /// Check a manifest: which fields are honoured, ignored or rejected
     Check(check::CheckArgs),
     /// Tell what would become of a manifest's Pods, when, without running anything
@@ -76,6 +84,24 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the arguments, with what the configuration file says where they say nothing. None when that was all there
+    /// was to do.
+    ///
+    /// # Errors
+    /// What is wrong with the file. Wrong arguments, and a call for help, end the program.
+    pub fn read() -> anyhow::Result<Option<Self>> {
+        let args: Vec<OsString> = env::args_os().collect();
+        let file = config::File::read(&Self::command(), &args)?;
+        let command = file.as_defaults(Self::command());
+        let matches = command.clone().get_matches_from(args);
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        if let (Command::Config(_), Some((_, of))) = (&cli.command, matches.subcommand()) {
+            file.print_effective(&command, of)?;
+            return Ok(None);
+        }
+        Ok(Some(cli))
+    }
+
     /// The least that is told on standard error, unless `CAROB_LOG` says otherwise: a daemon has no other voice.
     pub fn log_level(&self) -> &'static str {
         match self.command {
@@ -93,6 +119,7 @@ impl Cli {
             end_with_its_reader();
         }
         match self.command {
+            Command::Config(_) => return Ok(ExitCode::SUCCESS),
             Command::Check(args) => return check::check(&args),
             Command::Explain(args) => return explain::explain(&args),
             Command::CriLog(args) => return cri_log::run(&args),
@@ -124,7 +151,10 @@ impl Cli {
                     image::image(args, &Images::open(&dirs, &setup).await?).await
                 }
                 Command::Prune => prune::prune(&dirs, &setup).await,
-                Command::Check(_) | Command::Explain(_) | Command::CriLog(_) => {
+                Command::Config(_)
+                | Command::Check(_)
+                | Command::Explain(_)
+                | Command::CriLog(_) => {
                     unreachable!("answered above")
                 }
             }
