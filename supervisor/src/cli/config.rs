@@ -3,7 +3,7 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
@@ -97,10 +97,13 @@ impl File {
         for (table, arg) in options(command) {
             let id = arg.get_id().as_str();
             let source = matches.value_source(id);
-            let Some(value) = matches.get_raw(id).and_then(|mut raw| raw.next()) else {
+            let Some(values) = matches.get_raw(id) else {
                 println!("# {} is not set", name(&arg));
                 continue;
             };
+            // Lists are written as on the command line.
+            let values: Vec<_> = values.map(OsStr::to_string_lossy).collect();
+            let value = values.join(",");
             let origin = match (source, self.settings.get(&(table, id.to_owned()))) {
                 (Some(ValueSource::CommandLine), _) => "command line".to_owned(),
                 (Some(ValueSource::EnvVariable), _) => match arg.get_env() {
@@ -114,11 +117,10 @@ impl File {
                 Some(table) => format!("{table}.{}", name(&arg)),
                 None => name(&arg),
             };
-            let value = value.to_string_lossy();
             let value = match is_word(&arg) {
                 // A string of JSON is one of TOML.
-                true => serde_json::Value::from(&*value).to_string(),
-                false => value.into_owned(),
+                true => serde_json::Value::from(value).to_string(),
+                false => value,
             };
             println!("{key} = {value}  # {origin}");
         }
@@ -145,7 +147,12 @@ fn name(arg: &Arg) -> String {
 /// False for what is a number or boolean in the file.
 fn is_word(arg: &Arg) -> bool {
     let of = arg.get_value_parser().type_id();
-    let number = of == TypeId::of::<u64>() || of == TypeId::of::<NonZeroUsize>();
+    let numbers = [
+        TypeId::of::<u8>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<NonZeroUsize>(),
+    ];
+    let number = numbers.iter().any(|number| of == *number);
     !number && !matches!(arg.get_action(), ArgAction::SetTrue)
 }
 
