@@ -232,6 +232,18 @@ fn image_pull_secrets_log_a_pod_in() {
     let run = home.start_pods(&[of(both)], &options).finish().expect(0);
     assert_eq!(run.lines_of("main"), ["hello"]);
     assert!(!run.err().contains("dXNlcjpzZWNyZXQ"), "{run:?}");
+    // The same as a Secret beside the Pod.
+    let login: Value = serde_json::from_str(&registry.login()).unwrap();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "team"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": login.to_string()},
+    });
+    let again = with(main.clone(), json!({"imagePullPolicy": "Always"}));
+    let again = json!({"containers": [again], "imagePullSecrets": [{"name": "team"}]});
+    home.start_pods(&[secret, pod("secret", again)], &options[..2])
+        .finish()
+        .expect(0);
     // Another Pod has no part in it.
     let main = with(main, json!({"imagePullPolicy": "Always"}));
     let other = pod("other", json!({"containers": [main]}));

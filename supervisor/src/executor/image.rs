@@ -7,7 +7,7 @@ use carob_core::event::{Event, ImageFailure};
 use carob_core::pod::ImagePullPolicy;
 
 use super::{Executor, Source};
-use crate::images::{Step, Wanted};
+use crate::images::{PullSecret, Step, Wanted};
 use crate::watch::Update;
 
 impl Executor {
@@ -39,10 +39,20 @@ impl Executor {
                 });
             }
         };
+        let objects = self.engine.objects.all();
+        let named = self.pod.spec.image_pull_secrets.iter();
+        let secrets: Vec<_> = named
+            .map(|named| PullSecret {
+                name: &named.name,
+                object: objects
+                    .referred(&self.pod.metadata.namespace, named)
+                    .map(AsRef::as_ref),
+            })
+            .collect();
         let wanted = Wanted {
             name: &image,
             policy,
-            secrets: &self.pod.spec.image_pull_secrets,
+            secrets: &secrets,
         };
         let ready = self
             .engine

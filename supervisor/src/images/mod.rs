@@ -25,7 +25,7 @@ use crate::containerd::images::{ContainerdImages, Holder};
 use crate::dirs::Dirs;
 use crate::runtime::Rootfs;
 pub use progress::Step;
-pub use secrets::PullSecrets;
+pub use secrets::{PullSecret, PullSecrets};
 use turns::Turns;
 
 /// How many images are pulled at a time from one registry, unless told otherwise.
@@ -86,7 +86,7 @@ pub struct Wanted<'a> {
     /// When to pull it.
     pub policy: ImagePullPolicy,
     /// `imagePullSecrets`.
-    pub secrets: &'a [String],
+    pub secrets: &'a [PullSecret<'a>],
 }
 
 impl Images {

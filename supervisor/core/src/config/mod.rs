@@ -178,5 +178,5 @@ pub fn references(pod: &Pod) -> impl Iterator<Item = &ObjectRef> {
         FileSource::Object { object, .. } => Some(object),
         FileSource::Downward(_) => None,
     });
-    variables.chain(files)
+    variables.chain(files).chain(&pod.spec.image_pull_secrets)
 }

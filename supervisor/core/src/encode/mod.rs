@@ -69,7 +69,10 @@ fn spec(spec: &PodSpec) -> Value {
         ("hostname", json!(spec.hostname)),
         (
             "imagePullSecrets",
-            list(&spec.image_pull_secrets, |name| json!({ "name": name })),
+            list(
+                &spec.image_pull_secrets,
+                |secret| json!({ "name": secret.name }),
+            ),
         ),
         ("initContainers", list(&spec.init_containers, container)),
         ("restartPolicy", json!(spec.restart_policy)),

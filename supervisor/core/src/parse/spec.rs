@@ -13,7 +13,8 @@ use super::security::{HostNamespaces, pod_security};
 use super::tree::{Node, Value};
 use super::unhonoured::{NONE, POD_SPEC};
 use super::volume::volume;
-use crate::pod::PodSpec;
+use crate::config::ObjectKind;
+use crate::pod::{ObjectRef, PodSpec};
 
 /// What the Pod shall be; what is missing or wrong has been reported.
 pub(super) fn spec(field: &Field<'_>) -> Option<PodSpec> {
@@ -111,13 +112,18 @@ fn read(node: &Node, o: &mut Object<'_, '_>) -> PodSpec {
 }
 
 /// The name of a Secret. The API server lets one pass that has none.
-fn pull_secret(field: &Field<'_>) -> Option<String> {
+fn pull_secret(field: &Field<'_>) -> Option<ObjectRef> {
     field.object(NONE, |o| {
         let name = o.text("name");
         if name.is_none() {
             field.warn("it names no Secret");
         }
-        name?.checked(dns_subdomain).map(str::to_owned)
+        Some(ObjectRef {
+            kind: ObjectKind::Secret,
+            name: name?.checked(dns_subdomain)?.to_owned(),
+            // A kubelet pulls without it then.
+            optional: true,
+        })
     })?
 }
 

@@ -86,7 +86,7 @@ pub struct PodSpec {
     pub containers: Vec<Container>,
     /// Names of Secrets with logins for the containers' images, the first to be tried first.
     #[serde(default)]
-    pub image_pull_secrets: Vec<String>,
+    pub image_pull_secrets: Vec<ObjectRef>,
     /// When a container that ended is started again.
     pub restart_policy: RestartPolicy,
     /// Who goes last when the machine is short of something; higher is more important. What has none has 0, as if no

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use carob_core::config::ObjectKind;
 use carob_core::pod::*;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -500,7 +501,7 @@ fn spec(volumes: BTreeMap<String, VolumeSource>) -> impl Strategy<Value = PodSpe
                 PodSpec {
                     init_containers: init.into_iter().map(|c| named(c, true)).collect(),
                     containers: app.into_iter().map(|c| named(c, false)).collect(),
-                    image_pull_secrets: hosts.0.iter().cloned().collect(),
+                    image_pull_secrets: hosts.0.iter().map(pull_secret).collect(),
                     restart_policy,
                     termination_grace_period_seconds: times.0.into(),
                     active_deadline_seconds: times.1,
@@ -525,6 +526,14 @@ fn spec(volumes: BTreeMap<String, VolumeSource>) -> impl Strategy<Value = PodSpe
                 }
             },
         )
+}
+
+fn pull_secret(name: &String) -> ObjectRef {
+    ObjectRef {
+        kind: ObjectKind::Secret,
+        name: name.clone(),
+        optional: true,
+    }
 }
 
 /// Any Pod that a manifest can describe.

@@ -15,9 +15,10 @@ use carob_bundles::image::pull::{InParallel, PullOptions, Remote, Sink};
 use carob_bundles::image::reference::Reference;
 use carob_bundles::image::unpack::LayerError;
 
+use super::chain::references;
 use super::content::{Content, Labels};
 use super::lease::Holder;
-use super::snapshots::{references, unique};
+use super::snapshots::unique;
 use super::upload::Upload;
 use super::{ContainerdImages, Named, image};
 

@@ -1,6 +1,7 @@
 //! The images that containerd has: found by their names, pulled and imported into its content store, unpacked by its
 //! diff service into its snapshots, kept from its garbage collector by leases and labels.
 
+mod chain;
 mod content;
 mod fill;
 mod lease;
@@ -26,9 +27,9 @@ use carob_bundles::image::{config, error};
 use containerd_client::tonic::{Request, Status};
 
 use super::Client;
+use chain::chain_of;
 use content::Content;
 pub use lease::Holder;
-pub use snapshots::chain_of;
 
 /// By lease, what it keeps as far as we have added it.
 type Held = BTreeMap<String, BTreeSet<Digest>>;
