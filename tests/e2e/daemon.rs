@@ -8,7 +8,7 @@ use carob_tests::{Home, Pod, Program, pod, shell};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::adopt::inits;
+use crate::adopt::{inits, until};
 
 const UP: &str = "trap 'exit 0' TERM; echo up; sleep 1000 & wait";
 
@@ -25,6 +25,17 @@ pub struct Machine {
     pub home: Home,
     pub manifests: PathBuf,
 }
+
+/// Whatever this machine is short of, no Pod is evicted for it and no image removed; nor does a daemon meet another's
+/// metrics.
+pub const ALONE: [&str; 6] = [
+    "--eviction-hard",
+    "",
+    "--image-gc-high-threshold",
+    "100",
+    "--metrics-address",
+    "none",
+];
 
 impl Machine {
     pub fn new() -> Self {
@@ -323,33 +334,36 @@ fn f23_deleted_and_made_again_generations_never_overlap() {
     let machine = Machine::new();
     let lock = machine.home.path().join("lock");
     fs::create_dir(&lock).unwrap();
-    // Each holds the directory alone, or says so and fails for good.
-    let alone = "mkdir /lock/held || { echo overlap >/lock/overlap; exit 1; }; \
-                 trap 'rmdir /lock/held; exit 0' TERM; echo up; while :; do sleep 0.02; done";
+    // Each holds the directory alone, or says so and fails for good. Only once it listens to SIGTERM is it up.
     let generation = |n: u32| {
+        let alone = format!(
+            "trap 'rmdir /lock/held; exit 0' TERM; \
+             mkdir /lock/held || {{ echo overlap >/lock/overlap; exit 1; }}; \
+             touch /lock/up.{n}; while :; do sleep 0.02; done"
+        );
         let mounts = json!({"volumeMounts": [{"name": "lock", "mountPath": "/lock"}]});
         let mut pod = pod(
             "web",
             json!({
                 "restartPolicy": "Always",
                 "volumes": [{"name": "lock", "hostPath": {"path": lock}}],
-                "containers": [carob_tests::with(shell("main", alone), mounts)],
+                "containers": [carob_tests::with(shell("main", &alone), mounts)],
             }),
         );
         pod["metadata"]["labels"] = json!({"n": n.to_string()});
         pod
     };
+    let up = |n: u32| {
+        let mark = lock.join(format!("up.{n}"));
+        until("this generation is up", || mark.exists());
+    };
     machine.write("web.yaml", &[generation(0)]);
     let daemon = machine.start();
     for n in 1..20 {
-        daemon.wait_pod("the one before to run", |pod| {
-            pod.text("/metadata/labels/n") == (n - 1).to_string() && pod.is_running("main")
-        });
+        up(n - 1);
         machine.write("web.yaml", &[generation(n)]);
     }
-    daemon.wait_pod("the last to run", |pod| {
-        pod.text("/metadata/labels/n") == "19" && pod.is_running("main")
-    });
+    up(19);
     assert!(!lock.join("overlap").exists());
     machine.remove("web.yaml");
     daemon.wait_pod("the last to be gone", |pod| {

@@ -10,16 +10,13 @@ use carob_tests::{Program, bin_dir, pod, shell, with};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::adopt::inits;
-use crate::daemon::{Machine, gone, running, up};
+use crate::adopt::{inits, until};
+use crate::daemon::{ALONE, Machine, gone, running, up};
 
 /// Starts the daemon with these variables and arguments.
 fn start(machine: &Machine, env: &[(&str, &str)], args: &[&str]) -> Program {
     let mut command = machine.command();
-    command
-        .args(["--metrics-address", "none"])
-        .args(args)
-        .envs(env.iter().copied());
+    command.args(ALONE).args(args).envs(env.iter().copied());
     machine.home.start_command(&mut command, b"")
 }
 
@@ -115,16 +112,8 @@ fn the_configuration_says_where_each_value_comes_from() {
     }
     // The daemon does what it says.
     machine.write("web.yaml", &[up("web")]);
-    let args = [
-        "daemon",
-        "-o",
-        "json",
-        "--metrics-address",
-        "none",
-        "--config",
-        file,
-    ];
-    let daemon = machine.home.start(&args);
+    let args = ["daemon", "-o", "json", "--config", file];
+    let daemon = machine.home.start(&[&args[..], &ALONE].concat());
     running(&daemon, "web");
     machine.end(daemon, &["web"]);
     let wrong = machine.home.file("wrong.toml", "[daemon]\nmanifest = 1\n");
@@ -165,7 +154,7 @@ fn pods_end_with_the_machine_by_priority_and_begin_with_it() {
     // Each writes down when it ends.
     let told = |name: &str, priority: i64, policy: &str| {
         let script = format!(
-            "trap 'echo {name} >>/order/log; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+            "trap 'echo {name} >>/order/log; exit 0' TERM; touch /order/up.{name}; while :; do sleep 0.05; done"
         );
         let mounts = json!({"volumeMounts": [{"name": "order", "mountPath": "/order"}]});
         pod(
@@ -187,6 +176,8 @@ fn pods_end_with_the_machine_by_priority_and_begin_with_it() {
     let path = systemctl(&machine, "stopping");
     let daemon = start(&machine, &[("PATH", &path)], &[]);
     for name in ["critical", "web", "job"] {
+        // It runs before it listens to SIGTERM.
+        until("it is up", || order.join(format!("up.{name}")).exists());
         running(&daemon, name);
     }
     daemon.stop(Signal::SIGTERM).expect(0);
