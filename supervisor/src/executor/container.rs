@@ -1,4 +1,4 @@
-//! Containers: bundle, create, start, signal, remove.
+//! Containers: bundle, create, start, remove.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use carob_bundles::spec::{SpecError, VolumeBind};
-use carob_core::action::Signal;
 use carob_core::event::{Event, StartFailure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::asked::Stage;
 use super::sandbox::Sandbox;
 use super::{Executor, Instance, Source, task};
 use crate::failpoint::boundary;
@@ -233,32 +231,6 @@ impl Executor {
         started
     }
 
-    pub(super) async fn signal(&self, instance: Instance, signal: Signal) {
-        let id = self.id(&instance.name, instance.attempt);
-        self.asked.advance(&id, Stage::Signalled);
-        let (number, all) = match signal {
-            Signal::Kill => (nix::libc::SIGKILL, true),
-            Signal::StopSignal => (self.stop_signal(&instance.name), false),
-        };
-        let sent = match self.tasks() {
-            Ok(tasks) => {
-                tasks
-                    .kill(Process::init(&id), number.unsigned_abs(), all)
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        match sent {
-            // It has ended already: its exit is on the way.
-            Ok(()) | Err(TaskError::NotFound(_)) => boundary(),
-            Err(error) => self.tell(Event::SignalFailed {
-                container: instance.name,
-                attempt: instance.attempt,
-                message: error.to_string(),
-            }),
-        }
-    }
-
     pub(super) async fn remove_container(&self, instance: Instance) {
         let id = self.id(&instance.name, instance.attempt);
         let deleted = match self.tasks() {
@@ -318,20 +290,6 @@ impl Executor {
         }
     }
 
-    /// The signal that asks a container to end: the manifest's, the image's, or SIGTERM.
-    fn stop_signal(&self, container: &str) -> i32 {
-        let lifecycle = self.container(container).map(|c| &c.lifecycle);
-        if let Some(signal) = lifecycle.and_then(|lifecycle| lifecycle.stop_signal) {
-            return signal.number();
-        }
-        let live = self.live.borrow();
-        let named = live
-            .images
-            .get(container)
-            .and_then(|image| image.config.stop_signal.as_deref());
-        named.and_then(signal_number).unwrap_or(nix::libc::SIGTERM)
-    }
-
     /// Writable layer and termination log of an instance.
     pub(super) fn container_dir(&self, instance: &Instance) -> PathBuf {
         self.pod_dir()
@@ -367,56 +325,7 @@ impl Executor {
     }
 }
 
-/// `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`: the forms that an image may have (OCI image specification,
-/// `StopSignal`).
-fn signal_number(name: &str) -> Option<i32> {
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=nix::libc::SIGRTMAX())
-            .contains(&number)
-            .then_some(number);
-    }
-    let name = name.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    if let Some(offset) = name.strip_prefix("RTMIN") {
-        let number = nix::libc::SIGRTMIN()
-            + if offset.is_empty() {
-                0
-            } else {
-                offset.parse::<i32>().ok()?
-            };
-        return (nix::libc::SIGRTMIN()..=nix::libc::SIGRTMAX())
-            .contains(&number)
-            .then_some(number);
-    }
-    format!("SIG{name}")
-        .parse::<nix::sys::signal::Signal>()
-        .ok()
-        .map(|signal| signal as i32)
-}
-
 /// A directory that only root can enter, with all that leads to it.
 pub(super) fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::signal_number;
-
-    #[test]
-    fn stop_signals_have_several_forms() {
-        for (name, number) in [
-            ("SIGQUIT", 3),
-            ("QUIT", 3),
-            ("sigterm", 15),
-            ("9", 9),
-            ("SIGRTMIN+3", 37),
-            ("RTMIN", 34),
-        ] {
-            assert_eq!(signal_number(name), Some(number), "{name}");
-        }
-        for bad in ["", "SIG", "SIGNOPE", "0", "-1", "65", "RTMIN+99"] {
-            assert_eq!(signal_number(bad), None, "{bad}");
-        }
-    }
 }

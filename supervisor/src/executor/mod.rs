@@ -12,6 +12,7 @@ mod image;
 mod image_volumes;
 mod probe;
 mod sandbox;
+mod signal;
 mod task;
 
 use std::cell::RefCell;

@@ -1,12 +1,10 @@
-//! The kernel tells when memory runs short, so nobody has to ask: PSI triggers, and thresholds of cgroup v1.
+//! The kernel tells when memory runs short, so nobody has to ask: PSI triggers.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -20,10 +18,7 @@ const WINDOW: Duration = Duration::from_secs(2);
 /// Something that wakes when memory runs short.
 #[derive(Debug)]
 pub struct Trigger {
-    fd: AsyncFd<OwnedFd>,
-    interest: Interest,
-    /// What an event descriptor is registered on; must stay open as long as it.
-    _source: Option<File>,
+    fd: AsyncFd<File>,
 }
 
 impl Trigger {
@@ -48,39 +43,9 @@ impl Trigger {
         // The kernel wants the final zero byte.
         let line = format!("some {} {}\0", stall.as_micros(), window.as_micros());
         file.write_all(line.as_bytes())?;
-        Self::new(file.into(), Interest::PRIORITY, None)
-    }
-
-    /// Wakes when the usage of a v1 memory cgroup crosses that many bytes, either way.
-    ///
-    /// # Errors
-    /// When there is no such cgroup.
-    pub fn usage(hierarchies: &Hierarchies, cgroup: &str, bytes: u64) -> io::Result<Self> {
-        let dir = hierarchies
-            .v1("memory", cgroup)
-            .ok_or(io::ErrorKind::Unsupported)?;
-        let usage = File::open(dir.join("memory.usage_in_bytes"))?;
-        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let line = format!(
-            "{} {} {bytes}",
-            event.as_fd().as_raw_fd(),
-            usage.as_raw_fd()
-        );
-        let mut control = OpenOptions::new()
-            .write(true)
-            .open(dir.join("cgroup.event_control"))?;
-        control.write_all(line.as_bytes())?;
-        Self::new(event.into(), Interest::READABLE, Some(usage))
-    }
-
-    fn new(fd: OwnedFd, interest: Interest, source: Option<File>) -> io::Result<Self> {
-        // SAFETY: an owned descriptor is open and the same until it is dropped, which only `AsyncFd` can do.
-        let fd = unsafe { AsyncFd::register_with_interest(fd, interest) }?;
-        Ok(Self {
-            fd,
-            interest,
-            _source: source,
-        })
+        // SAFETY: a file's descriptor is open and the same until it is dropped, which only `AsyncFd` can do.
+        let fd = unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }?;
+        Ok(Self { fd })
     }
 
     /// Returns when it has woken.
@@ -88,14 +53,10 @@ impl Trigger {
     /// # Errors
     /// When it never will again.
     pub async fn wait(&self) -> io::Result<()> {
-        let mut ready = self.fd.ready(self.interest).await?;
+        let mut ready = self.fd.ready(Interest::PRIORITY).await?;
         if ready.ready().is_error() {
             // The cgroup of a PSI trigger is gone.
             return Err(io::ErrorKind::NotFound.into());
-        }
-        if self.interest.is_readable() {
-            let mut count = [0; 8];
-            let _ = nix::unistd::read(self.fd.get_ref(), &mut count);
         }
         ready.clear_ready();
         Ok(())
