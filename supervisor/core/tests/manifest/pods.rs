@@ -501,7 +501,7 @@ fn spec(volumes: BTreeMap<String, VolumeSource>) -> impl Strategy<Value = PodSpe
                 PodSpec {
                     init_containers: init.into_iter().map(|c| named(c, true)).collect(),
                     containers: app.into_iter().map(|c| named(c, false)).collect(),
-                    image_pull_secrets: hosts.0.iter().map(pull_secret).collect(),
+                    image_pull_secrets: hosts.0.iter().map(|name| pull_secret(name)).collect(),
                     restart_policy,
                     termination_grace_period_seconds: times.0.into(),
                     active_deadline_seconds: times.1,
@@ -528,10 +528,10 @@ fn spec(volumes: BTreeMap<String, VolumeSource>) -> impl Strategy<Value = PodSpe
         )
 }
 
-fn pull_secret(name: &String) -> ObjectRef {
+fn pull_secret(name: &str) -> ObjectRef {
     ObjectRef {
         kind: ObjectKind::Secret,
-        name: name.clone(),
+        name: name.to_owned(),
         optional: true,
     }
 }
