@@ -22,6 +22,20 @@ fn own(container: &mut Container, policy: RestartPolicy, rules: Vec<RestartRule>
     container.restart_rules = rules;
 }
 
+/// A Pod that runs, whose first container has its own policy and rules.
+fn running(
+    of_pod: RestartPolicy,
+    containers: &[&str],
+    policy: RestartPolicy,
+    rules: Vec<RestartRule>,
+) -> Bench {
+    let mut pod = pod(of_pod, &[], containers);
+    own(&mut pod.spec.containers[0], policy, rules);
+    let mut bench = Bench::new(pod);
+    bench.answer();
+    bench
+}
+
 use ExitCodeOperator::{In, NotIn};
 use RestartAction::{Restart, RestartAllContainers};
 
@@ -34,10 +48,7 @@ fn the_containers_own_policy_wins() {
         (Never, OnFailure, 1, true),
         (OnFailure, Never, 1, false),
     ] {
-        let mut pod = pod(of_pod, &[], &["app", "other"]);
-        own(&mut pod.spec.containers[0], policy, Vec::new());
-        let mut bench = Bench::new(pod);
-        bench.answer();
+        let mut bench = running(of_pod, &["app", "other"], policy, Vec::new());
         bench.exit("app", code);
         bench.answer();
         let doing = if again { "running" } else { "terminated" };
@@ -77,10 +88,7 @@ fn the_first_rule_that_matches_wins_over_the_policy() {
             true,
         ),
     ] {
-        let mut pod = pod(Always, &[], &["app", "other"]);
-        own(&mut pod.spec.containers[0], Never, rules);
-        let mut bench = Bench::new(pod);
-        bench.answer();
+        let mut bench = running(Always, &["app", "other"], Never, rules);
         bench.exit("app", code);
         bench.answer();
         let doing = if again { "running" } else { "terminated" };
@@ -91,14 +99,7 @@ fn the_first_rule_that_matches_wins_over_the_policy() {
 
 #[test]
 fn a_rule_keeps_the_crash_back_off() {
-    let mut pod = pod(Never, &[], &["app"]);
-    own(
-        &mut pod.spec.containers[0],
-        Never,
-        vec![rule(Restart, In, &[3])],
-    );
-    let mut bench = Bench::new(pod);
-    bench.answer();
+    let mut bench = running(Never, &["app"], Never, vec![rule(Restart, In, &[3])]);
     for _ in 0..2 {
         bench.exit("app", 3);
         bench.answer();
@@ -173,14 +174,12 @@ fn restarting_since(bench: &Bench) -> Option<(ConditionStatus, Option<&str>)> {
 #[test]
 fn all_containers_restarting_holds_until_none_is_left() {
     use ConditionStatus::{False, True};
-    let mut pod = pod(Never, &[], &["trigger", "other"]);
-    own(
-        &mut pod.spec.containers[0],
+    let mut bench = running(
+        Never,
+        &["trigger", "other"],
         Never,
         vec![rule(RestartAllContainers, In, &[3])],
     );
-    let mut bench = Bench::new(pod);
-    bench.answer();
     assert_eq!(restarting_since(&bench), Some((False, None)));
     bench.exit("trigger", 3);
     let started = Some((True, Some("RestartAllContainersStarted")));
@@ -208,14 +207,12 @@ fn all_containers_restarting_holds_until_none_is_left() {
 #[test]
 fn all_containers_restarting_ends_with_a_pod_that_is_deleted_meanwhile() {
     use ConditionStatus::{False, True};
-    let mut pod = pod(Never, &[], &["trigger", "other"]);
-    own(
-        &mut pod.spec.containers[0],
+    let mut bench = running(
+        Never,
+        &["trigger", "other"],
         Never,
         vec![rule(RestartAllContainers, In, &[3])],
     );
-    let mut bench = Bench::new(pod);
-    bench.answer();
     bench.exit("trigger", 3);
     bench.delete(None);
     assert_eq!(
@@ -229,27 +226,18 @@ fn all_containers_restarting_ends_with_a_pod_that_is_deleted_meanwhile() {
 
 #[test]
 fn a_pod_without_such_a_rule_has_no_such_condition() {
-    let mut pod = pod(Never, &[], &["app"]);
-    own(
-        &mut pod.spec.containers[0],
-        Never,
-        vec![rule(Restart, In, &[3])],
-    );
-    let mut bench = Bench::new(pod);
-    bench.answer();
+    let bench = running(Never, &["app"], Never, vec![rule(Restart, In, &[3])]);
     assert_eq!(restarting(&bench), None);
 }
 
 #[test]
 fn f22_deleted_while_all_containers_are_restarted() {
-    let mut pod = pod(Always, &[], &["trigger", "other"]);
-    own(
-        &mut pod.spec.containers[0],
+    let mut bench = running(
+        Always,
+        &["trigger", "other"],
         Always,
         vec![rule(RestartAllContainers, NotIn, &[0])],
     );
-    let mut bench = Bench::new(pod);
-    bench.answer();
     bench.exit("trigger", 3);
     bench.delete(Some(60));
     bench.exit("other", 0);
